@@ -1,0 +1,1 @@
+"""Other programs' logs to wire bytes with their side."""

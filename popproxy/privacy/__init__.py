@@ -1,0 +1,1 @@
+"""Events to records: what may be told of what was said (masking)."""

@@ -1,0 +1,1 @@
+"""The local authority, contexts, and STLS on a live stream."""
