@@ -30,11 +30,11 @@ class MultiLine(Enum):
 class Secrecy(Enum):
     """What of a command's arguments may be told."""
 
-    NONE = "none"
+    NONE = "yes"
     """All, if they have the shape that the table gives."""
-    PERSONAL = "personal"
+    PERSONAL = "the name"
     """They name a person or a host; shown, but for a policy that hides users."""
-    SECRET = "secret"
+    SECRET = "no"
     """Nothing of them, or only the part that masking knows to be safe."""
 
 
@@ -188,7 +188,7 @@ def parse_command(line: bytes) -> ParsedCommand:
     Returns:
         The keyword, its arguments and its row in the table.
     """
-    keyword, blank, arguments = line.partition(b" ")
+    keyword, _blank, arguments = line.partition(b" ")
     spec = COMMANDS.get(keyword)
     if spec is not None and keyword not in _TWO_WORDS:  # as nearly all clients write it
         return ParsedCommand(keyword, arguments, spec)
