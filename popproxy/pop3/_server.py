@@ -114,7 +114,8 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
     parts.last = None
     parsed = parse_status(head or without_line_end(stream.peek(size)))
     first = parts.queue.first
-    if parsed.status is Status.NONE and first is not None and first.lines and last and not head:
+    lost = parsed.status is Status.NONE and last is not None and terminated and not head
+    if lost and last is not None and first is not None and first.lines:
         _recover(parts, first, last, at, out)
         return
     taken = stream.take(size)

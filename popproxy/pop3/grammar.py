@@ -34,7 +34,7 @@ class Secrecy(Enum):
     """All, if they have the shape that the table gives."""
     PERSONAL = "the name"
     """They name a person or a host; shown, but for a policy that hides users."""
-    SECRET = "no"
+    SECRET = "no"  # noqa: S105 - the name of a class, no password
     """Nothing of them, or only the part that masking knows to be safe."""
 
 
