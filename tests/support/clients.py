@@ -1,0 +1,276 @@
+"""Mail clients, each run as its users run it, in a home of its own.
+
+A client fetches every mail of an account and leaves the maildrop as it was, so that the same
+account can be fetched twice. Passwords go in by configuration files with mode 0600, never as
+arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import poplib
+import pty
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from tests.support.leaks import PASSWORD
+from tests.support.mails import LONG_LINE, digest
+
+SECONDS = 60.0
+"""Until a client that does not end by itself is given up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Where and as whom to fetch."""
+
+    host: str
+    port: int
+    user: str
+    home: Path
+    """An empty directory of the client's own."""
+    mechanism: str = ""
+    """How to log in, in the client's own spelling; empty for the client's own choice."""
+    password: str = PASSWORD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What a client brought home."""
+
+    digests: list[str]
+    """Of the mails' canonical forms; sorted, since some clients lose the order."""
+    output: bytes
+    """All that the client printed."""
+
+
+Client = Callable[[Account], Fetched]
+
+
+def _private(path: Path, text: str) -> Path:
+    """Write a file that only its owner may read, from the first moment on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return path
+
+
+def _environment(account: Account) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return {**kept, "HOME": str(account.home), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+
+
+def _run(account: Account, *command: str | Path) -> bytes:
+    """Run a client to its end and give what it printed."""
+    ended = subprocess.run(
+        [*command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(account),
+        cwd=account.home,
+        timeout=SECONDS,
+        check=False,
+    )
+    shown = ended.stdout.decode(errors="replace")
+    assert ended.returncode == 0, f"{command[0]} ended with {ended.returncode}:\n{shown}"
+    return ended.stdout
+
+
+def _maildir(account: Account) -> Path:
+    maildir = account.home / "inbox"
+    for folder in ("cur", "new", "tmp"):
+        (maildir / folder).mkdir(parents=True)
+    return maildir
+
+
+def _of_maildir(maildir: Path, output: bytes) -> Fetched:
+    files = [path for folder in ("new", "cur") for path in (maildir / folder).iterdir()]
+    return _of_files(files, output)
+
+
+def _delivery_agent(account: Account) -> tuple[Path, Path]:
+    """Make a folder, and a program that stores what it reads in a new file there."""
+    folder = account.home / "fetched"
+    folder.mkdir()
+    agent = _private(
+        account.home / "deliver",
+        f"#!/bin/sh\nexec cat > $(mktemp {shlex.quote(str(folder))}/XXXXXXXX)\n",
+    )
+    agent.chmod(0o700)
+    return folder, agent
+
+
+def _of_files(files: list[Path], output: bytes) -> Fetched:
+    return Fetched(digests=sorted(digest(path.read_bytes()) for path in files), output=output)
+
+
+def curl(account: Account) -> Fetched:
+    """LIST, then one transfer a mail on the same connection."""
+    login = f'login-options = "AUTH={account.mechanism}"\n' if account.mechanism else ""
+    url = f"pop3://{account.host}:{account.port}/"
+    common = f'silent\nshow-error\nuser = "{account.user}:{account.password}"\n{login}'
+    listing = _run(
+        account, "curl", "-K", _private(account.home / "list", f'{common}url = "{url}"\n')
+    )
+    transfers = ""
+    files = []
+    for line in listing.split(b"\r\n"):
+        if number := line.partition(b" ")[0].decode():
+            files.append(account.home / f"{number}.eml")
+            transfers += f'url = "{url}{number}"\noutput = "{files[-1]}"\n'
+    return _of_files(
+        files,
+        listing + _run(account, "curl", "-K", _private(account.home / "retr", common + transfers)),
+    )
+
+
+def fetchmail(account: Account) -> Fetched:
+    """Hand each mail to a delivery agent that writes it to a file."""
+    folder, agent = _delivery_agent(account)
+    login = f"auth {account.mechanism} " if account.mechanism else ""
+    configuration = _private(
+        account.home / "fetchmailrc",
+        f"set invisible\npoll {account.host} service {account.port} protocol POP3 {login}\n"
+        f'  user "{account.user}" password "{account.password}" sslproto ""\n'
+        f'  no rewrite fetchall keep pass8bits mda "{agent}"\n',
+    )
+    output = _run(account, "fetchmail", "-f", configuration, "--nodetach", "-v", "-v")
+    return _of_files(list(folder.iterdir()), output)
+
+
+def mpop(account: Account) -> Fetched:
+    """Deliver into a Maildir; commands are pipelined if the server offers it."""
+    maildir = _maildir(account)
+    configuration = _private(
+        account.home / "mpoprc",
+        f"account here\nhost {account.host}\nport {account.port}\nuser {account.user}\n"
+        f"password {account.password}\ntls off\nauth {account.mechanism or 'on'}\n"
+        f"keep on\nreceived_header off\ndelivery maildir {maildir}\n",
+    )
+    return _of_maildir(maildir, _run(account, "mpop", "-C", configuration, "here"))
+
+
+def getmail(account: Account) -> Fetched:
+    """Hand each mail to a delivery agent: getmail delivers to a Maildir itself, but not as root."""
+    folder, agent = _delivery_agent(account)
+    apop = f"use_apop = {account.mechanism == 'APOP'}\n"
+    configuration = _private(
+        account.home / "getmail" / "getmailrc",
+        f"[retriever]\ntype = SimplePOP3Retriever\nserver = {account.host}\nport = {account.port}\n"
+        f"username = {account.user}\npassword = {account.password}\n{apop}"
+        f"[destination]\ntype = MDA_external\npath = {agent}\nallow_root_commands = true\n"
+        "[options]\nread_all = true\ndelete = false\nreceived = false\ndelivered_to = false\n",
+    )
+    output = _run(account, "getmail", "--getmaildir", configuration.parent, "--trace")
+    return _of_files(list(folder.iterdir()), output)
+
+
+def mutt(account: Account) -> Fetched:
+    """On a terminal, fetch the maildrop into a Maildir."""
+    maildir = _maildir(account)
+    login = f'set pop_authenticators = "{account.mechanism}"\n' if account.mechanism else ""
+    configuration = _private(
+        account.home / "muttrc",
+        f"set pop_host = 'pop://{account.user}@{account.host}:{account.port}/'\n"
+        f"set pop_pass = '{account.password}'\n{login}set spoolfile = {maildir}\n"
+        f"set folder = {account.home}\nset tmpdir = {account.home}\n"
+        "set pop_last = no\nset pop_delete = no\nset ssl_starttls = no\nset ssl_force_tls = no\n"
+        "set mark_old = no\nset move = no\nset quit = yes\n"
+        'push "<fetch-mail><exit>"\n',
+    )
+    command = ["mutt", "-n", "-F", str(configuration), "-f", str(maildir)]
+    return _of_maildir(maildir, _run_on_terminal(account, command))
+
+
+def _run_on_terminal(account: Account, command: list[str]) -> bytes:
+    """Run a program that wants a terminal, and give what it drew."""
+    ours, its = pty.openpty()
+    screen = bytearray()
+    with subprocess.Popen(
+        command,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env=_environment(account),
+        cwd=account.home,
+        start_new_session=True,
+    ) as process:
+        os.close(its)
+        watchdog = threading.Timer(SECONDS, process.kill)
+        watchdog.start()
+        # A terminal whose last user is gone answers EIO.
+        with contextlib.suppress(OSError):
+            while drawn := os.read(ours, 65536):
+                screen += drawn
+        process.wait()
+        watchdog.cancel()
+    os.close(ours)
+    shown = screen.decode(errors="replace")
+    assert process.returncode == 0, f"{command[0]} ended with {process.returncode}:\n{shown}"
+    return bytes(screen)
+
+
+def python_poplib(account: Account) -> Fetched:
+    """Python's own client; its limit on lines, 2,048 octets, is lifted for our mails."""
+    said = []
+    digests = []
+    with mock.patch.object(poplib, "_MAXLINE", 1 << 20):
+        session = poplib.POP3(account.host, account.port, timeout=SECONDS)
+        said.append(session.getwelcome())
+        if account.mechanism == "APOP":
+            said.append(session.apop(account.user, account.password))
+        else:
+            said += [session.user(account.user), session.pass_(account.password)]
+        count, _ = session.stat()
+        for number in range(1, count + 1):
+            status, lines, _ = session.retr(number)
+            said.append(status)
+            digests.append(digest(b"".join(line + b"\r\n" for line in lines)))
+        said.append(session.quit())
+    return Fetched(digests=sorted(digests), output=b"\n".join(said))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One client with one way to log in."""
+
+    name: str
+    client: Client
+    program: str | None
+    mechanism: str = ""
+    """Empty: the client chooses."""
+    alters: tuple[str, ...] = ()
+    """Names of mails that the client itself stores in another form."""
+
+
+def _ways(
+    name: str,
+    client: Client,
+    program: str | None,
+    mechanisms: str,
+    alters: tuple[str, ...] = (),
+) -> list[Way]:
+    return [
+        Way(name=name, client=client, program=program, mechanism=mechanism, alters=alters)
+        for mechanism in ("", *mechanisms.split())
+    ]
+
+
+WAYS = [
+    *_ways("curl", curl, "curl", "PLAIN LOGIN CRAM-MD5"),
+    # fetchmail cuts lines of over 8 KiB.
+    *_ways("fetchmail", fetchmail, "fetchmail", "password cram-md5", alters=(LONG_LINE.name,)),
+    *_ways("mpop", mpop, "mpop", "user plain login cram-md5 digest-md5 scram-sha-256"),
+    *_ways("getmail", getmail, "getmail", "APOP"),
+    *_ways("mutt", mutt, "mutt", "user apop plain cram-md5 scram-sha-256"),
+    *_ways("poplib", python_poplib, None, "APOP"),
+]
+"""Each client with each login that it knows and Dovecot offers."""

@@ -1,0 +1,181 @@
+"""Dovecot, started by the tests on loopback from a configuration of their own.
+
+Everything lies in one temporary directory: configuration, passwords, sockets, mail. Dovecot runs
+as a foreground child and is ended by its process id. Started by root it drops to the users that
+Debian's package made and reads mail as `nobody`; started by anybody else it stays that user.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+
+from tests.support.leaks import PASSWORD
+from tests.support.mails import Mail
+from tests.support.programs import find
+from tests.support.waiting import PATIENCE, until
+
+MECHANISMS = "plain login cram-md5 digest-md5 scram-sha-1 scram-sha-256 apop"
+"""What this Dovecot offers; APOP is listed with the SASL mechanisms in its configuration."""
+
+_CONFIGURATION = """\
+protocols = pop3
+listen = 127.0.0.1
+base_dir = {root}/run
+state_dir = {root}/state
+log_path = {root}/dovecot.log
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = {mechanisms}
+auth_failure_delay = 0
+mail_max_userip_connections = 0
+default_internal_user = {internal_user}
+default_internal_group = {internal_group}
+default_login_user = {login_user}
+first_valid_uid = 1
+mail_location = maildir:~/Maildir
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {root}/passwords/%u
+}}
+userdb {{
+  driver = static
+  args = uid={mail_uid} gid={mail_gid} home={root}/home/%u
+}}
+service anvil {{
+  chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+"""
+
+
+class Dovecot:
+    """A running Dovecot.
+
+    Attributes:
+        host: Where it listens.
+        port: Where it listens.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        # pytest's directories are closed to other users, and Dovecot's processes are others.
+        self._root = Path(tempfile.mkdtemp(prefix="popproxy-dovecot-"))
+        self._root.chmod(0o755)
+        self._numbers = count(1)
+        self.port = _free_port()
+        self._configure()
+        program = find("dovecot")
+        assert program, "the test needs a mark: needs('dovecot')"
+        self._process = subprocess.Popen(
+            [program, "-F", "-c", str(self._root / "dovecot.conf")], stdin=subprocess.DEVNULL
+        )
+        try:
+            until(self._greets, "Dovecot's greeting")
+        except AssertionError as failure:
+            failure.add_note(self.log)
+            self.stop()
+            raise
+
+    def _configure(self) -> None:
+        as_root = os.geteuid() == 0
+        me = pwd.getpwuid(os.geteuid())
+        mail = pwd.getpwnam("nobody") if as_root else me
+        self._mail_ids = (mail.pw_uid, mail.pw_gid)
+        (self._root / "passwords").mkdir(mode=0o755)
+        (self._root / "home").mkdir(mode=0o755)
+        (self._root / "dovecot.conf").write_text(
+            _CONFIGURATION.format(
+                root=self._root,
+                mechanisms=MECHANISMS,
+                port=self.port,
+                internal_user="dovecot" if as_root else me.pw_name,
+                internal_group="dovecot" if as_root else grp.getgrgid(os.getegid()).gr_name,
+                login_user="dovenull" if as_root else me.pw_name,
+                mail_uid=mail.pw_uid,
+                mail_gid=mail.pw_gid,
+            )
+        )
+
+    def _greets(self) -> bool:
+        assert self._process.poll() is None, f"Dovecot ended at once:\n{self.log}"
+        try:
+            with socket.create_connection((self.host, self.port), timeout=PATIENCE) as probe:
+                return probe.recv(512).startswith(b"+OK")
+        except OSError:
+            return False
+
+    @property
+    def log(self) -> str:
+        """What Dovecot has logged so far."""
+        path = self._root / "dovecot.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def user(self, mails: Iterable[Mail], *, password: str = PASSWORD) -> str:
+        """Make an account of its own with these mails in its maildrop.
+
+        Returns:
+            The user's name.
+        """
+        name = f"bo.linde{next(self._numbers)}"
+        home = self._root / "home" / name
+        for folder in ("", "Maildir", "Maildir/cur", "Maildir/new", "Maildir/tmp"):
+            self._give(home / folder, None)
+        # Dovecot numbers the mails of `new` by their names.
+        for number, mail in enumerate(mails, start=1):
+            self._give(home / "Maildir" / "new" / f"{1_300_000_000 + number}.M{number}.here", mail)
+        # A file for each user: Dovecot looks only once a second whether a file has changed.
+        (self._root / "passwords" / name).write_text(f"{name}:{{PLAIN}}{password}::::::\n")
+        return name
+
+    def _give(self, path: Path, mail: Mail | None) -> None:
+        if mail is None:
+            path.mkdir(mode=0o700)
+        else:
+            path.write_bytes(mail.content)
+        os.chown(path, *self._mail_ids)
+
+    def left(self, user: str) -> int:
+        """Count the mails that are still in the user's maildrop."""
+        maildir = self._root / "home" / user / "Maildir"
+        return sum(1 for folder in ("new", "cur") for _ in (maildir / folder).iterdir())
+
+    def stop(self) -> None:
+        """End Dovecot and take everything away."""
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,53 @@
+"""Programs that tests need, and the Debian packages that bring them.
+
+A test says `@needs("fetchmail")`. Where the program is missing the test is skipped with one line
+that names the package; where skips are forbidden (`CI=true`, `POPPROXY_NO_SKIPS=1`, so in
+`.ci/run`) it fails instead. `tests/conftest.py` holds that rule.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "curl": "curl",
+    "dovecot": "dovecot-pop3d",
+    "fetchmail": "fetchmail",
+    "getmail": "getmail6",
+    "mpop": "mpop",
+    "mutt": "mutt",
+    "putty": "putty",
+    "telnet": "telnet",
+    "xdotool": "xdotool",
+    "Xvfb": "xvfb",
+}
+"""Program: the Debian package that holds it."""
+
+_EXTRA_PATH = ("/usr/sbin", "/sbin")
+
+
+def find(program: str) -> str | None:
+    """Give the program's path; administrators' directories are searched too."""
+    found = shutil.which(program)
+    for directory in _EXTRA_PATH:
+        found = found or shutil.which(program, path=directory)
+    return found
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Mark a test that needs these programs, each one of `PACKAGES`."""
+    unknown = [program for program in programs if program not in PACKAGES]
+    if unknown:
+        raise ValueError(f"no Debian package is known for {', '.join(unknown)}")
+    return pytest.mark.needs(*programs)
+
+
+def missing(programs: tuple[str, ...]) -> str | None:
+    """Say in one line what is missing and how to get it, or None."""
+    absent = [program for program in programs if find(program) is None]
+    if not absent:
+        return None
+    packages = " ".join(PACKAGES[program] for program in absent)
+    return f"{', '.join(absent)} not found: apt-get install {packages}"
