@@ -156,8 +156,6 @@ def _answered_by_what_came(parts: Parts, at: int, out: list[Event]) -> None:
     first = queue.first
     if first is not None and first.junk and len(queue) == 1 and not parts.pipelines:
         queue.pop()
-        if queue.auth is first:
-            return
         parts.departure(FindingCode.NO_STATUS, at, out, seq=first.seq)
         out.append(Unanswered(side=Side.CLIENT, seq=first.seq, keyword=first.keyword, at=at))
 

@@ -1,7 +1,8 @@
-"""The guide's picture of the state table and its table of commands, drawn from the data itself."""
+"""The guide's picture of the state table and its tables, drawn from the data itself."""
 
 from __future__ import annotations
 
+from popproxy.pop3.findings import FINDINGS
 from popproxy.pop3.grammar import COMMANDS, TRANSITIONS
 
 
@@ -36,4 +37,12 @@ def command_table() -> str:
             spec.source,
         )
         rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def findings_table() -> str:
+    """Write the findings down as a Markdown table, one row a code."""
+    rows = ["| code | severity | departs from | what it says |", "|---|---|---|---|"]
+    for code, text in FINDINGS.items():
+        rows.append(f"| `{code.value}` | {text.severity.value} | {text.rfc or '–'} | {text.what} |")
     return "\n".join(rows) + "\n"
