@@ -1,0 +1,297 @@
+"""Log files by name template: one for all sessions, or one for each.
+
+A PuTTY log is always one session's; the other formats share a file unless the template has `&S`.
+A file is opened when the first octet is to go into it. The name's date is that of the record at
+which the output began: the session's start, or for a shared file its first record.
+
+Two live sessions never share a PuTTY log. If a template gives a second session the name of one
+that is still being written, `-` and the session's id are added to the second name, with a warning.
+
+Of the files of single sessions at most `OPEN_FILES` are held open; the others are opened again
+when there is something to add.
+"""
+
+from __future__ import annotations
+
+import errno
+import urllib.parse
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from popproxy.formats import Kind, PuttyMode, writer_for
+from popproxy.records import GapRecord, Record, SessionStart
+from popproxy.sinks.backlog import QUEUE_OCTETS, SLOW, Entry, Loss, gap_after
+from popproxy.sinks.base import Notices
+from popproxy.sinks.files import check_path
+from popproxy.sinks.naming import Template, with_session
+from popproxy.sinks.output import Output
+from popproxy.sinks.pump import GATHER, RETRY
+from popproxy.sinks.queued import QueuedSink
+from popproxy.sinks.target import FileTarget
+
+OPEN_FILES = 32
+SESSIONS = 16 * 1024
+"""Sessions that are kept in mind; the one that was silent longest is forgotten first."""
+
+_DEFAULT_PORTS = {"pop3s": 995}
+
+
+def server_of(record: SessionStart) -> tuple[str, int]:
+    """Give host and port of a session's upstream, as the route names them."""
+    url = urllib.parse.urlsplit(record.route.upstream)
+    try:
+        port = url.port
+    except ValueError:
+        port = None
+    return url.hostname or "", port or _DEFAULT_PORTS.get(url.scheme, 110)
+
+
+class FileSink(QueuedSink):
+    """Writes records to files that are named by a template."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        path_template: str,
+        *,
+        host: str = "",
+        port: int = 110,
+        putty_mode: PuttyMode = "printable",
+        tz: tzinfo | None = None,
+        queue_octets: int = QUEUE_OCTETS,
+        open_files: int = OPEN_FILES,
+        gather: float = GATHER,
+        retry: float = RETRY,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        """Prepare the sink; nothing is opened yet.
+
+        Args:
+            kind: The format.
+            path_template: The path, with the escapes of `popproxy.sinks.naming`.
+            host: What `&H` stands for, if a session does not say it.
+            port: What `&P` stands for, if a session does not say it.
+            putty_mode: Which of PuTTY's two ways to log.
+            tz: Time zone of dates in names and in PuTTY's header; the machine's if it is None.
+            queue_octets: Memory that records may take that wait for being written.
+            open_files: How many files of single sessions are held open.
+            gather: Seconds to gather records for before they are written.
+            retry: Seconds between two attempts at a file that cannot be written.
+            on_notice: Called with a sentence for people, in the sink's thread.
+
+        Raises:
+            TemplateError: The template cannot name a file.
+        """
+        self._template = Template(path_template)
+        notices = Notices(f"--{kind} {path_template}", on_notice)
+
+        def make_outputs(on_lost: Callable[[Record], None]) -> FileOutputs:
+            return FileOutputs(
+                self._template,
+                lambda path: Output(
+                    FileTarget(path, lines=kind != "putty", notices=notices),
+                    writer_for(kind, putty_mode=putty_mode, tz=tz),
+                    notices=notices,
+                    on_lost=on_lost,
+                ),
+                shared=kind != "putty" and not self._template.per_session,
+                server=(host, port),
+                tz=tz,
+                open_files=open_files,
+                notices=notices,
+            )
+
+        super().__init__(
+            make_outputs, notices=notices, queue_octets=queue_octets, gather=gather, retry=retry
+        )
+
+    def check(self) -> None:
+        """Find out, before any traffic, whether the files can be written.
+
+        Raises:
+            SinkError: They cannot; the message says why and what to do.
+        """
+        check_path(self._template)
+
+
+@dataclass(slots=True)
+class _Session:
+    server: tuple[str, int]
+    output: Output | None = None
+
+
+class FileOutputs:
+    """The files of one sink; see `popproxy.sinks.pump.Outputs`."""
+
+    def __init__(
+        self,
+        template: Template,
+        make_output: Callable[[str], Output],
+        *,
+        shared: bool,
+        server: tuple[str, int],
+        tz: tzinfo | None,
+        open_files: int,
+        notices: Notices,
+    ) -> None:
+        """Begin without files.
+
+        Args:
+            template: Names the files.
+            make_output: Makes the output of a path.
+            shared: Sessions share a file; else each has its own.
+            server: Host and port for sessions that do not say theirs.
+            tz: Time zone of the dates in names; the machine's if it is None.
+            open_files: How many files are held open.
+            notices: Where to tell people about names that would be shared.
+        """
+        self._template = template
+        self._make_output = make_output
+        self._shared = shared
+        self._server = server
+        self._tz = tz
+        self._open_files = open_files
+        self._notices = notices
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._common: dict[tuple[str, int], Output] = {}
+        self._paths: dict[str, Output] = {}
+        self._open: OrderedDict[Output, None] = OrderedDict()
+
+    def place(self, entry: Entry) -> Iterable[Output]:
+        """See `Outputs.place`."""
+        if isinstance(entry.item, Loss):
+            return self._place_loss(entry.number, entry.item)
+        output = self._output_of(entry.item)
+        output.add(entry.number, entry.weight, entry.item)
+        if entry.item.event.action == "session.end":
+            self._forget(entry.item.session.id)
+        return [output, *self._forget_silent()]
+
+    def _place_loss(self, number: int, loss: Loss) -> Iterable[Output]:
+        """Write one gap into each file that lacks records."""
+        gaps: dict[Output, tuple[GapRecord, int]] = {}
+        for lost in loss.sessions.values():
+            output = self._output_of(lost.place)
+            place, records = gaps.get(output, (lost.place, 0))
+            gaps[output] = place, records + lost.records
+        for output, (place, records) in gaps.items():
+            # Of sessions that were not kept apart it is unknown which file lacks them, unless
+            # there is one file only.
+            records += loss.elsewhere if self._shared and len(gaps) == 1 else 0
+            output.add(number, 0, gap_after(place, records, SLOW))
+        for session_id, lost in loss.sessions.items():
+            if lost.ended:
+                self._forget(session_id)
+        return [*gaps, *self._forget_silent()]
+
+    def _forget(self, session_id: str) -> Output | None:
+        session = self._sessions.pop(session_id, None)
+        if session is None or session.output is None or self._shared:
+            return None
+        session.output.end()
+        return session.output
+
+    def _forget_silent(self) -> list[Output]:
+        """End sessions beyond `SESSIONS`: the end of some of them was lost."""
+        ended = []
+        while len(self._sessions) > SESSIONS:
+            output = self._forget(next(iter(self._sessions)))
+            if output is not None:
+                ended.append(output)
+        return ended
+
+    def _output_of(self, record: Record) -> Output:
+        session = self._sessions.get(record.session.id)
+        if session is None:
+            server = server_of(record) if isinstance(record, SessionStart) else self._server
+            session = self._sessions[record.session.id] = _Session(server)
+        else:
+            self._sessions.move_to_end(record.session.id)
+        if session.output is None:
+            find = self._shared_output if self._shared else self._own_output
+            session.output = find(record, session.server)
+        return session.output
+
+    def _shared_output(self, record: Record, server: tuple[str, int]) -> Output:
+        if server not in self._common:
+            path = self._path(record, server)
+            self._common[server] = self._paths.get(path) or self._new_output(path)
+        return self._common[server]
+
+    def _own_output(self, record: Record, server: tuple[str, int]) -> Output:
+        path = self._path(record, server)
+        if path in self._paths:
+            taken, path = path, with_session(path, record.session.id)
+            self._notices.warn(
+                "log_name_taken",
+                f"{taken} is still being written for another session, so this session's log is"
+                f" {path}; put &S into the name to give each session a file of its own",
+                path=path,
+            )
+        return self._new_output(path)
+
+    def _path(self, record: Record, server: tuple[str, int]) -> str:
+        host, port = server
+        when = record.timestamp.astimezone(self._tz)
+        return self._template.expand(when=when, host=host, port=port, session_id=record.session.id)
+
+    def _new_output(self, path: str) -> Output:
+        output = self._paths[path] = self._make_output(path)
+        return output
+
+    def written(self, output: Output) -> None:
+        """See `Outputs.written`."""
+        if output.ended:
+            output.release()
+            self._open.pop(output, None)
+            if self._paths.get(output.target.name) is output:
+                del self._paths[output.target.name]
+        elif output.target.is_open:
+            self._open[output] = None
+            self._open.move_to_end(output)
+            self._close_down_to(self._open_files)
+
+    def _close_down_to(self, number: int) -> None:
+        while len(self._open) > number:
+            output, _ = self._open.popitem(last=False)
+            output.release()
+
+    def give_up(self, output: Output, error: OSError) -> bool:
+        """See `Outputs.give_up`: files may always come back."""
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            self._close_down_to(0)
+        return False
+
+    def reopen(self) -> Iterable[Output]:
+        """See `Outputs.reopen`.
+
+        A shared file ends, and the next record begins another, whose name has that record's date;
+        a file that waits for being written, or that is a session's own, is opened by its name.
+        """
+        self._close_down_to(0)
+        if not self._shared:
+            return []
+        ended = [output for output in self._paths.values() if output.idle]
+        for output in ended:
+            output.end()
+            del self._paths[output.target.name]
+        self._common = {
+            server: output for server, output in self._common.items() if output not in ended
+        }
+        for session in self._sessions.values():
+            session.output = None
+        return ended
+
+    def end(self) -> Iterable[Output]:
+        """See `Outputs.end`."""
+        for output in self._paths.values():
+            output.end()
+        return list(self._paths.values())
+
+    def close(self) -> None:
+        """See `Outputs.close`."""
+        self._close_down_to(0)
+        for output in self._paths.values():
+            output.target.close()

@@ -1,0 +1,183 @@
+"""Opening log files so that nobody else can read them or turn them elsewhere (P48, P69).
+
+The final component is opened relative to its directory's descriptor and never through a symbolic
+link. A file that we create has mode 0600 and a directory 0700, whatever the umask: the mode is
+given at creation, so there is no moment at which it is wider, and set once more in case the umask
+made it narrower than we need. Directories that exist are used as they are, links included: the
+operator who named them may keep logs on another disk.
+
+Nothing here waits: FIFOs and devices are opened with `O_NONBLOCK`, and a FIFO without a reader is
+an error (`ENXIO`) that the caller tries again later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+
+from popproxy.sinks.base import SinkError, explain
+from popproxy.sinks.naming import Template
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE_FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)|/dev/std(out|err)")
+
+
+def open_directory(path: str) -> int:
+    """Open a directory; make it, and those above it, if they are missing.
+
+    Args:
+        path: The directory; empty for the current one.
+
+    Returns:
+        A descriptor that the caller closes.
+
+    Raises:
+        OSError: It cannot be opened or made.
+    """
+    current = os.open("/" if path.startswith("/") else ".", _DIRECTORY_FLAGS)
+    for component in path.split("/"):
+        if component in {"", "."}:
+            continue
+        parent = current
+        try:
+            current = _enter(parent, component)
+        finally:
+            os.close(parent)
+    return current
+
+
+def _enter(parent: int, name: str) -> int:
+    try:
+        return os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    try:
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+    except FileExistsError:
+        pass  # Somebody was faster: it is theirs, and used as it is.
+    else:
+        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        if stat.S_IMODE(mode) & DIRECTORY_MODE != DIRECTORY_MODE:
+            os.chmod(name, DIRECTORY_MODE, dir_fd=parent)  # the umask took away too much
+    return os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
+
+
+def open_log(path: str) -> int:
+    """Open a log file for appending; make it if it is missing.
+
+    Regular files are opened for reading too, so that a torn last line can be seen.
+
+    Returns:
+        A descriptor that the caller closes.
+
+    Raises:
+        OSError: It cannot be opened: a symbolic link (ELOOP), a directory (EISDIR), a FIFO that
+            nobody reads (ENXIO), a block device (ENOTSUP), missing rights, a full disk …
+    """
+    directory, name = os.path.split(path)
+    parent = open_directory(directory)
+    try:
+        descriptor = _open_in(parent, name)
+    finally:
+        os.close(parent)
+    return descriptor
+
+
+def _open_in(parent: int, name: str) -> int:
+    create = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FILE_FLAGS
+    try:
+        descriptor = os.open(name, create, FILE_MODE, dir_fd=parent)
+    except FileExistsError:
+        return _open_existing(parent, name)
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
+        os.fchmod(descriptor, FILE_MODE)  # the umask took away too much
+    return descriptor
+
+
+def _open_existing(parent: int, name: str) -> int:
+    mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    if stat.S_ISBLK(mode):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+    if stat.S_ISREG(mode):
+        try:
+            return os.open(name, os.O_RDWR | _FILE_FLAGS, dir_fd=parent)
+        except PermissionError:
+            pass  # It may still be open to writing alone.
+    # Not for reading: a FIFO opened both ways would be its own reader.
+    return os.open(name, os.O_WRONLY | _FILE_FLAGS, dir_fd=parent)
+
+
+def readable_by_others(descriptor: int) -> bool:
+    """Tell whether a regular file can be read by somebody other than its owner."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o044)
+
+
+def descriptor_of(path: str) -> int | None:
+    """Give the descriptor that a path such as `/dev/stdout` or `/dev/fd/63` stands for.
+
+    These are symbolic links, which `open_log` refuses; they mean a stream that is open already.
+    """
+    found = _DESCRIPTOR.fullmatch(path)
+    if found is None:
+        return None
+    number, process_number, standard = found.groups()
+    if standard:
+        return 1 if standard == "out" else 2
+    return int(number or process_number)
+
+
+def check_path(template: Template) -> None:
+    """Find out, before any traffic, whether files of a template can be written.
+
+    The directory is made as far as its name is known. No file is made.
+
+    Raises:
+        SinkError: They cannot; the message says why and what to do.
+    """
+    directory = template.fixed_directory
+    shown = directory or str(Path.cwd())
+    try:
+        parent = open_directory(directory)
+    except OSError as error:
+        raise SinkError(
+            f"the directory {shown} cannot be used for log files: {explain(error)}"
+        ) from None
+    try:
+        if template.text.rpartition("/")[0] == directory.rstrip("/") and "&" not in template.text:
+            _check_file(parent, template.text)
+        elif not os.access(".", os.W_OK | os.X_OK, dir_fd=parent):
+            raise SinkError(
+                f"no log file can be made in {shown}: no right to write there; choose another"
+                " directory, or give the user that runs popproxy the right"
+            )
+    finally:
+        os.close(parent)
+
+
+def _check_file(parent: int, path: str) -> None:
+    name = path.rpartition("/")[2]
+    try:
+        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        if os.access(".", os.W_OK | os.X_OK, dir_fd=parent):
+            return
+        raise SinkError(f"{path} cannot be made: no right to write in its directory") from None
+    if stat.S_ISDIR(mode):
+        raise SinkError(f"{path} is a directory; add a file name, for instance {path}/&S.log")
+    if stat.S_ISLNK(mode):
+        raise SinkError(
+            f"{path} is a symbolic link, and log files are not written through links; name the"
+            " file that it points to"
+        )
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise SinkError(f"{path} is neither a file nor a FIFO; choose another path")
+    if not os.access(name, os.W_OK, dir_fd=parent):
+        raise SinkError(f"{path} cannot be written: no right to write it")

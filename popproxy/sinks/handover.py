@@ -1,0 +1,217 @@
+"""What the event loop and a sink's thread share, under one lock that is held for moments only.
+
+The loop puts records into a bounded backlog, and may wait until they are written. The thread takes
+them, gives their room back when they are written, and says how far it has come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import trio
+
+from popproxy.records import Record
+from popproxy.sinks.backlog import Backlog, Entry
+from popproxy.sinks.losses import Losses
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    target: int
+    token: trio.lowlevel.TrioToken
+    event: trio.Event
+
+
+class Work(NamedTuple):
+    """What the thread has to do next.
+
+    Attributes:
+        entries: Records to write.
+        reopening: All files are to be opened anew.
+        closing_at: Monotonic time at which to stop, if it is time to end.
+    """
+
+    entries: deque[Entry]
+    reopening: bool
+    closing_at: float | None
+
+
+class Handover:
+    """The backlog of a sink, who waits for it, and what was asked of the thread."""
+
+    def __init__(self, octets: int) -> None:
+        """Begin empty.
+
+        Args:
+            octets: Memory that records may take that wait for being written.
+        """
+        self._changed = threading.Condition(threading.Lock())
+        self._backlog = Backlog(octets)
+        self._hurry_at = octets // 8  # at high speed, gathering must not fill the backlog
+        self._losses = Losses()
+        self._refused = 0  # records that the thread found no place or no words for
+        self._late = 0  # records that came after the end
+        self._released = 0
+        self._done = 0  # all records up to this number are written
+        self._waiters: list[_Waiter] = []
+        self._failing = False
+        self._hurry = False
+        self._reopening = False
+        self._closing_at: float | None = None
+        self._stopped = False  # the thread has ended
+        self._gone = False  # the output has ended, and wants no more
+        self._closed = False
+
+    # The loop's side.
+
+    def put(self, record: Record) -> None:
+        """Take a record, or count it as lost."""
+        with self._changed:
+            if self._gone:
+                return
+            if self._closing_at is not None:
+                self._late += 1
+                return
+            self._losses.watch(record)
+            idle = not self._backlog.ready
+            if not self._backlog.add(record):
+                self._losses.mark(record.session.id)
+            if self._backlog.untaken >= self._hurry_at and not self._hurry:
+                self._hurry = idle = True
+            if idle and self._backlog.ready:
+                self._changed.notify()
+
+    def hurry(self) -> None:
+        """Ask the thread to write at once what is there."""
+        with self._changed:
+            if self._done < self._backlog.added and not self._hurry:
+                self._hurry = True
+                self._changed.notify()
+
+    async def flushed(self, session_id: str | None) -> bool:
+        """Wait until everything put so far is written; see `QueuedSink.flushed`."""
+        with self._changed:
+            target = self._backlog.added
+            over = self._failing or self._stopped or self._closed
+            if over or self._done >= target or self._losses.concern(session_id):
+                return self._verdict(target, session_id)
+            waiter = _Waiter(target, trio.lowlevel.current_trio_token(), trio.Event())
+            self._waiters.append(waiter)
+            self._hurry = True
+            self._changed.notify()
+        try:
+            await waiter.event.wait()
+        finally:
+            with self._changed:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        with self._changed:
+            return self._verdict(target, session_id)
+
+    def _verdict(self, target: int, session_id: str | None) -> bool:
+        return self._done >= target and not self._gone and not self._losses.concern(session_id)
+
+    def reopen(self) -> None:
+        """Ask the thread to open all files anew."""
+        with self._changed:
+            self._reopening = True
+            self._changed.notify()
+
+    def begin_close(self, at: float) -> None:
+        """Take no more records, and have the thread end when all is written, or at a time.
+
+        Args:
+            at: Monotonic time.
+        """
+        with self._changed:
+            if self._closing_at is None:
+                self._closing_at = at
+            self._changed.notify()
+
+    def end_close(self) -> bool:
+        """Count what is still unwritten as lost; False if that was done before."""
+        with self._changed:
+            closed, self._closed = self._closed, True
+            return not closed
+
+    @property
+    def healthy(self) -> bool:
+        """Whether records are being written as they come."""
+        with self._changed:
+            return not (self._failing or self._gone)
+
+    @property
+    def lost(self) -> int:
+        """How many records were lost."""
+        with self._changed:
+            lost = self._backlog.lost + self._refused + self._late
+            if self._closed and not self._gone:
+                lost += self._backlog.added - self._backlog.lost - self._released
+            return lost
+
+    # The thread's side.
+
+    def next(self, until_retry: float | None, gather: float) -> Work:
+        """Wait for something to do.
+
+        Args:
+            until_retry: Seconds until a failed output is due; None if there is none.
+            gather: Seconds to let records come together, if nobody is in a hurry.
+        """
+        with self._changed:
+            if self._closing_at is None:
+                self._changed.wait_for(self._has_work, until_retry)
+                if self._backlog.ready:
+                    self._changed.wait_for(self._urgent, gather)
+            elif until_retry is not None:
+                self._changed.wait(until_retry)
+            self._hurry = False
+            reopening, self._reopening = self._reopening, False
+            closing_at = self._closing_at
+            return Work(self._backlog.take(final=closing_at is not None), reopening, closing_at)
+
+    def _has_work(self) -> bool:
+        return self._backlog.ready or self._urgent()
+
+    def _urgent(self) -> bool:
+        return self._hurry or self._reopening or self._closing_at is not None
+
+    def release(self, weight: int, records: int) -> None:
+        """Give back the room of records that were dealt with."""
+        with self._changed:
+            self._backlog.release(weight)
+            self._released += records
+
+    def lose(self, record: Record) -> None:
+        """Count a record that no format or output would take."""
+        with self._changed:
+            self._losses.mark(record.session.id)
+            self._refused += 1
+
+    def settle(
+        self, done: int, *, failing: bool, stopped: bool = False, gone: bool = False
+    ) -> None:
+        """Tell how far the writing has come, and wake those who waited for it.
+
+        Args:
+            done: All records up to this number are written or known to be lost.
+            failing: An output fails or stalls.
+            stopped: The thread ends.
+            gone: It ends because the output wants no more.
+        """
+        with self._changed:
+            self._done = done
+            self._failing = failing
+            self._stopped = self._stopped or stopped
+            self._gone = self._gone or gone
+            over = failing or stopped
+            woken = [waiter for waiter in self._waiters if over or waiter.target <= done]
+            self._waiters = [] if over else [w for w in self._waiters if w.target > done]
+        for waiter in woken:
+            # If trio has ended, nobody waits any more.
+            with contextlib.suppress(trio.RunFinishedError):
+                waiter.token.run_sync_soon(waiter.event.set)

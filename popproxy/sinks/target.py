@@ -1,0 +1,222 @@
+"""Descriptors that logs are written to: files opened by name, and streams that are open already.
+
+A target never lets two records run into each other (P61). When a write failed in the middle of a
+record, the file is cut back to where that record began, provided that nobody else has appended to
+it since; where that is impossible, line-based formats get a newline first, and the whole record is
+written once more behind it. The same newline ends a line that an earlier process left torn.
+
+No call waits longer than `PATIENCE` for a FIFO, pipe or terminal that is full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import stat
+from typing import Protocol
+
+from popproxy.sinks.base import Notices
+from popproxy.sinks.files import open_log, readable_by_others
+
+PATIENCE = 0.05
+"""Seconds to wait for room in a pipe before other outputs get their turn."""
+
+
+class Target(Protocol):
+    """What an output is written to. Only the sink's thread calls it."""
+
+    @property
+    def name(self) -> str:
+        """What people call it: the path, or `standard output`."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds a descriptor of its own that `close` would give back."""
+        ...
+
+    def open(self) -> None:
+        """Make ready for writing whole records; does nothing if it is.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        ...
+
+    def write(self, data: memoryview) -> int:
+        """Write some octets, and say how many.
+
+        Raises:
+            BlockingIOError: No room within `PATIENCE`.
+            OSError: It failed.
+        """
+        ...
+
+    def cut(self, excess: int) -> bool:
+        """Undo the last octets written, the beginning of a record, after a failure.
+
+        Returns:
+            True if the record can be written anew from its beginning; False if only what is
+            missing of it may follow.
+        """
+        ...
+
+    def vanished(self) -> bool:
+        """Tell whether the file was deleted while it was open."""
+        ...
+
+    def close(self) -> None:
+        """Close it; `open` opens it again by its name."""
+        ...
+
+
+def _is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def _cut_back(descriptor: int, excess: int) -> bool:
+    """Take the last octets off a regular file, if it ends with what we wrote last."""
+    try:
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if os.fstat(descriptor).st_size != end:
+            return False
+        os.ftruncate(descriptor, end - excess)
+        os.lseek(descriptor, end - excess, os.SEEK_SET)
+    except OSError:
+        return False
+    return True
+
+
+def _wait_for_room(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if not poll.poll(PATIENCE * 1000):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+class FileTarget:
+    """A file, FIFO or device that is opened by its name."""
+
+    def __init__(self, path: str, *, lines: bool, notices: Notices) -> None:
+        """Remember the name; nothing is opened yet.
+
+        Args:
+            path: The path.
+            lines: The format is made of lines, so that a newline may end a torn one.
+            notices: Where to tell about a file that others can read.
+        """
+        self.name = path
+        self._lines = lines
+        self._notices = notices
+        self._descriptor: int | None = None
+        self._regular = False
+        self._torn = False  # the last record is incomplete and could not be cut off
+
+    @property
+    def is_open(self) -> bool:
+        """See `Target.is_open`."""
+        return self._descriptor is not None
+
+    def open(self) -> None:
+        """See `Target.open`."""
+        if self._descriptor is not None:
+            return
+        descriptor = open_log(self.name)
+        try:
+            self._regular = _is_regular(descriptor)
+            if readable_by_others(descriptor):
+                self._notices.warn(
+                    "log_readable_by_others",
+                    f"{self.name} existed already and can be read by other users; chmod 600 it",
+                    path=self.name,
+                )
+            if self._lines and self._regular and self._ends_torn(descriptor):
+                os.write(descriptor, b"\n")
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._torn = False
+        self._descriptor = descriptor
+
+    def _ends_torn(self, descriptor: int) -> bool:
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            return False
+        try:
+            return os.pread(descriptor, 1, size - 1) != b"\n"
+        except OSError:  # Not open for reading, or the disk fails.
+            return self._torn
+
+    def write(self, data: memoryview) -> int:
+        """See `Target.write`."""
+        if self._descriptor is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            _wait_for_room(self._descriptor)
+            return os.write(self._descriptor, data)
+
+    def cut(self, excess: int) -> bool:
+        """See `Target.cut`."""
+        if not self._regular:
+            return True  # It is closed after a failure: who reads it next has seen nothing yet.
+        if self._descriptor is not None and _cut_back(self._descriptor, excess):
+            return True
+        self._torn = self._lines
+        return self._lines
+
+    def vanished(self) -> bool:
+        """See `Target.vanished`."""
+        return (
+            self._descriptor is not None
+            and self._regular
+            and os.fstat(self._descriptor).st_nlink == 0
+        )
+
+    def close(self) -> None:
+        """See `Target.close`."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            # It is closed even if the file system complains, as NFS does.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+class StreamTarget:
+    """A descriptor that others opened and share, such as standard output; it stays open.
+
+    It is in blocking mode, and must stay so for the others' sake. Only as much is written at a
+    time as a pipe that reports room is sure to take.
+    """
+
+    is_open = False
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._regular = False
+
+    def open(self) -> None:
+        """See `Target.open`."""
+        self._regular = _is_regular(self._descriptor)
+
+    def write(self, data: memoryview) -> int:
+        """See `Target.write`."""
+        if self._regular:
+            return os.write(self._descriptor, data)
+        _wait_for_room(self._descriptor)
+        return os.write(self._descriptor, data[: select.PIPE_BUF])
+
+    def cut(self, excess: int) -> bool:
+        """See `Target.cut`."""
+        return self._regular and _cut_back(self._descriptor, excess)
+
+    def vanished(self) -> bool:
+        """See `Target.vanished`; nothing can be done about a stream."""
+        return False
+
+    def close(self) -> None:
+        """See `Target.close`; others may still use the descriptor."""
