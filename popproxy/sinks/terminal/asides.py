@@ -1,0 +1,162 @@
+"""What the live transcript says about the conversation, in sentences: one function a record type.
+
+Every value that did not originate here is escaped, names of routes and causes of errors too.
+"""
+
+from __future__ import annotations
+
+from popproxy.records import (
+    MASK,
+    AuthRecord,
+    Endpoint,
+    FindingRecord,
+    GapRecord,
+    SessionEnd,
+    SessionStart,
+    TlsEnd,
+    TlsFailed,
+    TlsPart,
+    TlsStart,
+)
+from popproxy.sinks.terminal.ink import Glyphs, Ink, Palette
+from popproxy.sinks.terminal.layout import Segment, count, duration, shown
+
+
+def start(record: SessionStart, palette: Palette, glyphs: Glyphs) -> list[Segment]:
+    """Say which session began, who the client is and where it is taken."""
+    return [
+        (f"session {shown(record.session.id)}", palette.title),
+        (
+            f" {_endpoint(record.client)} {glyphs.arrow} {shown(record.route.upstream)}",
+            palette.plain,
+        ),
+    ]
+
+
+def notice(record: SessionStart, palette: Palette) -> list[Segment]:
+    """Say that mail is recorded, and how it is masked (P71)."""
+    row: list[Segment] = []
+    for piece in shown(record.notice, 1000).split(MASK):
+        row += [(MASK, palette.mask)] if row else []
+        row.append((piece, palette.quiet))
+    return row
+
+
+def rewrite(what: str, palette: Palette) -> list[Segment]:
+    """Say that something changes the traffic (P28)."""
+    return [("changes traffic", palette.warning), (f": {shown(what)}", palette.plain)]
+
+
+def end(record: SessionEnd, palette: Palette) -> list[Segment]:
+    """Sum the session up."""
+    summary = record.summary
+    title = shown(summary.reason)
+    if record.event.duration is not None:
+        title += f" after {duration(record.event.duration)}"
+    if summary.detail:
+        title += f" ({shown(summary.detail)})"
+    figures = [(count(summary.commands, "command"), palette.plain)]
+    for number, one, many in (
+        (summary.messages_retrieved, "message retrieved", "messages retrieved"),
+        (summary.deletions_committed, "deletion committed", "deletions committed"),
+    ):
+        if number:
+            figures.append((count(number, one, many), palette.plain))
+    for number, one, many in (
+        (summary.deletions_pending, "deletion not committed", "deletions not committed"),
+        (summary.unanswered_commands, "unanswered command", "unanswered commands"),
+        (summary.unmatched_responses, "unmatched response", "unmatched responses"),
+        (summary.findings, "finding", "findings"),
+    ):
+        if number:
+            figures.append((count(number, one, many), palette.warning))
+    octets = f"{count(summary.octets_client, 'octet')} sent, {summary.octets_server:,} received"
+    figures.append((octets, palette.plain))
+    return [(title, palette.title), (": ", palette.plain), *joined(figures, palette.plain)]
+
+
+def finding(record: FindingRecord, palette: Palette) -> tuple[Segment, list[Segment]]:
+    """Give a finding's sign and its sentence."""
+    part = record.finding
+    sign, ink = {
+        "info": (" i", palette.info),
+        "warning": (" !", palette.warning),
+        "error": ("!!", palette.error),
+    }[part.severity]
+    place = [shown(part.where)] if part.where else []
+    figure = [f"{part.count:,}"] if part.count is not None else []
+    source = [shown(text) for text in (part.code, part.rfc) if text]
+    what = f": {shown(part.what, 1000)}"
+    if place or figure:
+        what += f" ({', '.join(place + figure)})"
+    return (sign, ink), [
+        (part.severity, ink),
+        (what, palette.plain),
+        (f" [{', '.join(source)}]", palette.quiet),
+    ]
+
+
+def login(record: AuthRecord, palette: Palette) -> list[Segment]:
+    """Say how a login went."""
+    words, ink = {
+        "success": ("logged in", palette.good),
+        "failure": ("login failed", palette.error),
+        "unknown": ("login without an outcome", palette.warning),
+    }[record.auth.outcome]
+    user = f" as {shown(record.user.name)}" if record.user is not None else ""
+    return [(words + user, ink), (f" ({shown(record.auth.mechanism)})", palette.quiet)]
+
+
+def gap(record: GapRecord, palette: Palette) -> list[Segment]:
+    """Say that records are missing."""
+    number = record.gap.records
+    lost = count(number, "record") if number is not None else "records"
+    return [(f"{lost} lost", palette.error), (f": {shown(record.gap.reason)}", palette.plain)]
+
+
+def tls(record: TlsStart | TlsFailed | TlsEnd, palette: Palette) -> list[Segment]:
+    """Say what became of TLS on a leg."""
+    part = record.tls
+    peer = "the client" if part.leg == "client" else "the server"
+    match record:
+        case TlsFailed():
+            cause = f": {shown(part.alert)}" if part.alert else ""
+            return [(f"no TLS with {peer}", palette.error), (cause, palette.plain)]
+        case TlsEnd():
+            if not part.truncated:
+                return [(f"TLS with {peer} ended", palette.quiet)]
+            return [(f"TLS with {peer} ended without close_notify", palette.warning)]
+        case _:
+            if part.passed_through:
+                words = "TLS between client and server; what follows cannot be read"
+                return [(words, palette.warning)]
+            facts = joined([(fact, palette.quiet) for fact in _tls_facts(part)], palette.quiet)
+            return [
+                (f"TLS with {peer}", palette.good),
+                *([(": ", palette.quiet)] if facts else []),
+                *facts,
+            ]
+
+
+def _tls_facts(part: TlsPart) -> list[str]:
+    facts = [shown(fact) for fact in (part.version, part.cipher) if fact]
+    if part.server_name:
+        facts.append(f"SNI {shown(part.server_name)}")
+    if part.certificate_names:
+        facts.append(f"certificate for {shown(', '.join(part.certificate_names))}")
+    return facts
+
+
+def joined(segments: list[Segment], comma: Ink) -> list[Segment]:
+    """Put commas between segments."""
+    row: list[Segment] = []
+    for segment in segments:
+        if row:
+            row.append((", ", comma))
+        row.append(segment)
+    return row
+
+
+def _endpoint(endpoint: Endpoint) -> str:
+    address = shown(endpoint.address)
+    return f"[{address}]:{endpoint.port}" if ":" in address else f"{address}:{endpoint.port}"
