@@ -1,0 +1,105 @@
+"""Runs a verb and turns whatever goes wrong into a message and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+
+from popproxy.cli.commands import popproxy
+from popproxy.cli.console import show_error
+from popproxy.cli.errors import CommandError, Status
+from popproxy.cli.options import Invocation
+
+COMPLETION_VARIABLE = "_POPPROXY_COMPLETE"
+
+
+def guarded(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run the verb that the arguments name; see `popproxy.cli.main.main`."""
+    invocation = Invocation(env=env)
+    try:
+        if env.get(COMPLETION_VARIABLE):
+            from click.shell_completion import shell_complete
+
+            instruction = env[COMPLETION_VARIABLE]
+            return shell_complete(popproxy, {}, "popproxy", COMPLETION_VARIABLE, instruction)
+        result = popproxy.main(
+            list(argv), prog_name="popproxy", standalone_mode=False, obj=invocation
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else Status.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201 - the page that click made
+        return Status.USAGE
+    except click.ClickException as error:
+        return _usage_error(error, invocation)
+    except CommandError as error:
+        show_error(error.what, error.hint, env=env, color=invocation.color)
+        return error.status
+    except (KeyboardInterrupt, click.Abort):
+        return Status.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must go nowhere, or
+        # Python complains when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.DONE
+    except BaseExceptionGroup as group:
+        return _from_group(group, invocation)
+    except Exception as error:  # noqa: BLE001 - the outermost border; nothing may pass as a traceback
+        return _defect(error, invocation)
+
+
+def _usage_error(error: click.ClickException, invocation: Invocation) -> int:
+    context = getattr(error, "ctx", None)
+    hint = f"Try '{context.command_path} --help'." if context else ""
+    message = error.format_message().rstrip(".")
+    show_error(message[:1].lower() + message[1:], hint, env=invocation.env, color=invocation.color)
+    return Status.USAGE
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _from_group(group: BaseExceptionGroup[BaseException], invocation: Invocation) -> int:
+    """Answer what came out of a nursery by the most telling of its exceptions."""
+    leaves = list(_leaves(group))
+    for error in leaves:
+        if isinstance(error, CommandError):
+            show_error(error.what, error.hint, env=invocation.env, color=invocation.color)
+            return error.status
+    if all(isinstance(error, KeyboardInterrupt) for error in leaves):
+        return Status.INTERRUPTED
+    return _defect(next(e for e in leaves if not isinstance(e, KeyboardInterrupt)), invocation)
+
+
+def _defect(error: BaseException, invocation: Invocation) -> int:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}popproxy{os.sep}" in frame.filename] or frames
+    place = ""
+    if ours:
+        name = ours[-1].filename.rpartition(f"{os.sep}popproxy{os.sep}")[2]
+        place = f" in {name}:{ours[-1].lineno}"
+    hint = (
+        "This is a defect in popproxy: please report it to the project, with this line, what you\n"
+        "did, and the output of `popproxy --version`."
+    )
+    if invocation.log_level == "debug":
+        # Frames and our own source lines; no locals, and not the exception's text.
+        hint += "\n" + "".join(traceback.format_list(frames)).rstrip()
+    else:
+        hint += " With --log-level debug it says more."
+    show_error(
+        f"internal error: {type(error).__name__}{place}",
+        hint,
+        env=invocation.env,
+        color=invocation.color,
+    )
+    return Status.FAILED

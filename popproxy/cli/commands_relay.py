@@ -1,0 +1,307 @@
+"""The verbs that move traffic: what can be said to them, not how they do it."""
+
+from __future__ import annotations
+
+import click
+
+from popproxy.cli.command import Command, Option
+from popproxy.cli.options import (
+    EXIT_STATUS,
+    LIMITS,
+    OUTPUT,
+    PRIVACY,
+    ROUTE,
+    config_file,
+    display,
+    given_settings,
+    setting,
+)
+
+
+@click.command(
+    cls=Command,
+    name="run",
+    short_help="Relay sessions and record them.",
+    examples=[
+        (
+            "Watch a client talk to its server",
+            "popproxy run --upstream pop3://pop.example.org",
+        ),
+        (
+            "A PuTTY log of each session, JSON lines of all; headers only of messages",
+            "popproxy run --upstream pop3://pop.example.org \\\n"
+            "      --putty 'logs/&Y&M&D-&T-&S.log' --jsonl logs/all.jsonl --body headers",
+        ),
+        (
+            "Two routes in one process",
+            "popproxy run --listen pop3://127.0.0.1:1110 --upstream pop3://a.example \\\n"
+            "      --listen pop3://127.0.0.1:1111 --upstream pop3://b.example",
+        ),
+        (
+            "For clients of a local network (mail crosses it unencrypted)",
+            "popproxy run --listen pop3://192.0.2.1:1110 --allow 192.0.2.0/24 \\\n"
+            "      --upstream pop3://pop.example.org",
+        ),
+        ("With a file; the annotated example lists every setting", "popproxy run --config FILE"),
+    ],
+    notes=[
+        (
+            "Paths",
+            "&Y &M &D &T  year, month, day, time          &H &P  server's host and port\n"
+            "&S           the session's id                &&     an ampersand\n"
+            "-            standard output",
+        ),
+        ("Exit status", EXIT_STATUS),
+        (
+            "Read on",
+            "popproxy help                 the manual, by topic\n"
+            "popproxy config show --origin what is in force, and where it comes from",
+        ),
+    ],
+)
+@click.option(
+    "--listen",
+    cls=Option,
+    group=ROUTE,
+    multiple=True,
+    metavar="URL",
+    help="Where clients connect; port 0 picks a free one. Default: pop3://127.0.0.1:1110.",
+)
+@click.option(
+    "--upstream",
+    cls=Option,
+    group=ROUTE,
+    multiple=True,
+    metavar="URL",
+    help="The real server. For several routes, repeat --listen and --upstream in pairs.",
+)
+@click.option(
+    "--allow",
+    cls=Option,
+    group=ROUTE,
+    multiple=True,
+    metavar="NETWORK",
+    help="A network that may connect, as 192.0.2.0/24; needed beyond loopback. Repeatable.",
+)
+@setting(
+    "--user",
+    setting="process.user",
+    group=ROUTE,
+    metavar="NAME",
+    help="Started as root: become this user once listening. To stay root, say root.",
+)
+@setting(
+    "--putty",
+    setting="record.putty",
+    group=OUTPUT,
+    multiple=True,
+    metavar="PATH",
+    help="PuTTY session logs, one file per session: the path needs &S. Repeatable.",
+)
+@setting(
+    "--jsonl",
+    setting="record.jsonl",
+    group=OUTPUT,
+    multiple=True,
+    metavar="PATH",
+    help="JSON lines, one record a line; - is standard output. Repeatable.",
+)
+@setting(
+    "--text",
+    setting="record.text",
+    group=OUTPUT,
+    multiple=True,
+    metavar="PATH",
+    help="A text transcript; - is standard output. Repeatable.",
+)
+@setting(
+    "--putty-mode",
+    setting="record.putty_mode",
+    group=OUTPUT,
+    type=click.Choice(["printable", "all"]),
+    help="printable: control characters as visible escapes; all: byte-exact. Default: printable.",
+)
+@setting(
+    "--body",
+    setting="record.body",
+    group=PRIVACY,
+    type=click.Choice(["full", "headers", "none"]),
+    help="How much of each message is recorded. Default: full.",
+)
+@setting(
+    "--mask-users/--no-mask-users",
+    setting="record.mask_users",
+    group=PRIVACY,
+    default=None,
+    help="Show a pseudonym instead of each user's name.",
+)
+@setting(
+    "--require-log/--no-require-log",
+    setting="record.require_log",
+    group=PRIVACY,
+    default=None,
+    help="Forward no byte that could not be recorded.",
+)
+@setting(
+    "--max-connections",
+    setting="limits.connections",
+    group=LIMITS,
+    type=int,
+    metavar="N",
+    help="Sessions at once, in all. Default: 1000.",
+)
+@setting(
+    "--max-connections-per-client",
+    setting="limits.connections_per_client",
+    group=LIMITS,
+    type=int,
+    metavar="N",
+    help="Sessions at once from one address. Default: 50.",
+)
+@setting(
+    "--connect-timeout",
+    setting="timeouts.connect",
+    group=LIMITS,
+    type=float,
+    metavar="SECONDS",
+    help="To connect to the upstream. Default: 10.",
+)
+@setting(
+    "--login-timeout",
+    setting="timeouts.login",
+    group=LIMITS,
+    type=float,
+    metavar="SECONDS",
+    help="To log in, from the start of the session. Default: 180.",
+)
+@setting(
+    "--idle-timeout",
+    setting="timeouts.idle",
+    group=LIMITS,
+    type=float,
+    metavar="SECONDS",
+    help="Without a byte in either direction. Default: 600, RFC 1939's minimum.",
+)
+@display()
+@config_file
+@click.pass_context
+def run(context: click.Context, /, **_options: object) -> int:
+    """Relay POP3 sessions and record them.
+
+    Clients connect to the listener, popproxy connects to the upstream server, and every byte
+    passes unchanged. With no output named, the transcript goes to the terminal, or as plain text
+    to standard output if that is no terminal. Ends on Ctrl-C or SIGTERM, after the sessions that
+    are under way; a second time, at once.
+    """
+    from popproxy.cli.run import run as verb
+
+    return verb(context.obj, context)
+
+
+@click.command(
+    cls=Command,
+    name="demo",
+    short_help="See it work, with a server and a client of its own.",
+    examples=[
+        ("Watch a whole session", "popproxy demo"),
+        ("Keep server and proxy up, to try one's own client on them", "popproxy demo --serve"),
+    ],
+    notes=[("Exit status", EXIT_STATUS)],
+)
+@click.option(
+    "--serve",
+    "stay",
+    cls=Option,
+    group="Demo",
+    is_flag=True,
+    help="No client: keep server and proxy up until Ctrl-C, and say how to connect.",
+)
+@click.option(
+    "--keep",
+    cls=Option,
+    group="Demo",
+    metavar="PATH",
+    help="The folder for the logs. Default: a new one among the temporary files.",
+)
+@display()
+@click.pass_context
+def demo(context: click.Context, /, stay: bool, keep: str | None, **_settings: object) -> int:
+    """Relay and record a session between a server and a client of popproxy's own.
+
+    All three run in one process, on loopback. The session is shown as it happens; its PuTTY log
+    and its JSON lines are left in a folder that is named at the end.
+    """
+    from popproxy.cli.demo import demo as verb
+
+    return verb(context.obj, given_settings(context), stay=stay, keep=keep)
+
+
+@click.command(
+    cls=Command,
+    name="serve",
+    short_help="A small POP3 server over a Maildir or an mbox.",
+    examples=[
+        (
+            "Serve a Maildir; the password is asked for, or read from standard input",
+            "popproxy serve --maildir ~/Maildir --login alice",
+        ),
+        (
+            "Serve an mbox file on a free port",
+            "popproxy serve --mbox inbox.mbox --listen pop3://127.0.0.1:0",
+        ),
+    ],
+    notes=[("Exit status", EXIT_STATUS)],
+)
+@click.option("--maildir", cls=Option, group="Maildrop", metavar="PATH", help="Serve this Maildir.")
+@click.option("--mbox", cls=Option, group="Maildrop", metavar="PATH", help="Serve this mbox file.")
+@click.option(
+    "--login",
+    cls=Option,
+    group="Maildrop",
+    metavar="NAME",
+    default="user",
+    help="The only user. Default: user.",
+)
+@click.option(
+    "--password-file",
+    cls=Option,
+    group="Maildrop",
+    metavar="FILE",
+    help="Holds the password in its first line; - is standard input. Without it one is made.",
+)
+@click.option(
+    "--listen",
+    cls=Option,
+    group=ROUTE,
+    metavar="URL",
+    default="pop3://127.0.0.1:1100",
+    help="A loopback address; port 0 picks a free one. Default: pop3://127.0.0.1:1100.",
+)
+@display()
+@click.pass_context
+def serve(
+    context: click.Context,
+    /,
+    maildir: str | None,
+    mbox: str | None,
+    login: str,
+    password_file: str | None,
+    listen: str,
+    **_settings: object,
+) -> int:
+    """Run popproxy's own POP3 server alone, over one maildrop.
+
+    For tests and trials: it listens on loopback only, knows one user, and deletes what a client
+    deletes.
+    """
+    from popproxy.cli.serve import serve as verb
+
+    return verb(
+        context.obj,
+        given_settings(context),
+        maildir=maildir,
+        mbox=mbox,
+        login=login,
+        password_file=password_file,
+        listen=listen,
+    )

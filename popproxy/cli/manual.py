@@ -1,0 +1,123 @@
+"""`popproxy help [TOPIC]`: the manual, Markdown in `popproxy/guide/`.
+
+On a terminal it is drawn by rich and shown in a pager if it is long; piped, it is the Markdown
+itself, which is made to be read as it is.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import TextIO
+
+import click
+
+from popproxy.cli.console import is_terminal, wants_color
+from popproxy.cli.errors import CommandError, Status, nearest
+from popproxy.cli.options import Invocation
+
+INDEX = "index"
+WIDEST = 90
+"""Columns; longer lines are hard to read."""
+
+
+_MARKER = re.compile(r"^<!--.*?-->\n\n?", re.MULTILINE | re.DOTALL)
+"""What frames the parts of the manual that are drawn from tables; of no use to a reader."""
+
+
+def topics() -> dict[str, str]:
+    """Find the topics of the manual.
+
+    Returns:
+        Each topic's title by its name, the index left out, in alphabetical order.
+    """
+    found = {}
+    for entry in sorted(files("popproxy").joinpath("guide").iterdir(), key=lambda one: one.name):
+        name, dot, suffix = entry.name.rpartition(".")
+        if dot and suffix == "md" and name != INDEX:
+            text = entry.read_text(encoding="utf-8")
+            found[name] = text.partition("\n")[0].lstrip("# ").strip()
+    return found
+
+
+def show(invocation: Invocation, topic: str | None) -> int:
+    """Show a topic, or the list of topics; see `popproxy help --help`."""
+    _display(_MARKER.sub("", _page(topic)), invocation)
+    return Status.DONE
+
+
+def _page(topic: str | None) -> str:
+    known = topics()
+    guide = files("popproxy").joinpath("guide")
+    if topic is not None and topic.lower() != INDEX:
+        name = topic.lower()
+        if name not in known:
+            raise CommandError(
+                f"the manual has no topic {topic!r}",
+                hint=f"{nearest(name, known).capitalize()}\n`popproxy help` lists the topics.",
+                status=Status.USAGE,
+            )
+        return guide.joinpath(f"{name}.md").read_text(encoding="utf-8")
+    index = guide.joinpath(f"{INDEX}.md")
+    text = index.read_text(encoding="utf-8") if index.is_file() else "# popproxy's manual\n"
+    listed = "".join(f"- **{name}**: {title}\n" for name, title in known.items())
+    return f"{text.rstrip()}\n\n## Topics\n\n{listed}\n`popproxy help TOPIC` shows one.\n"
+
+
+def _display(text: str, invocation: Invocation) -> None:
+    colored = wants_color(invocation.color, sys.stdout, invocation.env)
+    if not is_terminal(sys.stdout) and not colored:
+        click.echo(text, nl=False)
+        return
+    size = shutil.get_terminal_size()
+    drawn = _drawn(text, min(WIDEST, size.columns), colored=colored)
+    if is_terminal(sys.stdout) and is_terminal(sys.stdin) and drawn.count("\n") >= size.lines:
+        _page_through(drawn, invocation.env, sys.stdout)
+    else:
+        click.echo(drawn, nl=False, color=True)
+
+
+def _drawn(text: str, width: int, *, colored: bool) -> str:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=width,
+        force_terminal=colored,
+        color_system="standard" if colored else None,
+        no_color=not colored,
+        legacy_windows=False,
+        emoji=False,
+    )
+    console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
+    return buffer.getvalue()
+
+
+def _page_through(text: str, env: Mapping[str, str], stdout: TextIO) -> None:
+    """Show a long text in the person's pager, or in less; without one, print it."""
+    words = shlex.split(env.get("PAGER") or "less")
+    program = shutil.which(words[0], path=env.get("PATH")) if words else None
+    if program is None:
+        click.echo(text, nl=False, color=True)
+        return
+    # -F: leave at once if it fits; -R: pass colours; -X: leave the text on the screen.
+    environment = {**env, "LESS": env.get("LESS") or "FRX", "LV": "-c"}
+    stdout.flush()
+    # The pager is the one that the person's own environment names.
+    with (
+        subprocess.Popen(  # noqa: S603
+            [program, *words[1:]], stdin=subprocess.PIPE, env=environment, text=True
+        ) as pager
+    ):
+        try:
+            pager.communicate(text)
+        except KeyboardInterrupt:  # the pager's to deal with
+            pager.wait()

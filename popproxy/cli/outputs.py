@@ -1,0 +1,115 @@
+"""Sinks for what the settings name, and for the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+
+from popproxy.cli.config import Configuration
+from popproxy.cli.console import is_terminal, wants_color
+from popproxy.cli.errors import CommandError, Status
+from popproxy.cli.settings import RecordSettings
+from popproxy.formats import Kind
+from popproxy.sinks import FileSink, Sink, SinkError, StreamSink
+from popproxy.sinks.files import descriptor_of
+from popproxy.sinks.naming import is_per_session
+
+STDOUT = 1
+
+
+def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
+    """List the outputs that the settings name, as format and path."""
+    for path in record.putty:
+        yield "putty", path
+    for path in record.jsonl:
+        yield "jsonl", path
+    for path in record.text:
+        yield "text", path
+
+
+def _descriptor(path: str) -> int | None:
+    return STDOUT if path == "-" else descriptor_of(path)
+
+
+def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sink]:
+    """Make every sink, and find out whether its files can be written.
+
+    Args:
+        configuration: The settings.
+        env: The environment.
+
+    Returns:
+        The sinks; at least one.
+
+    Raises:
+        CommandError: An output cannot be used, or there would be none.
+    """
+    settings = configuration.settings
+    sinks: list[Sink] = []
+    descriptors = set()
+    for kind, path in named(settings.record):
+        descriptor = _descriptor(path)
+        if descriptor is not None:
+            descriptors.add(descriptor)
+            sinks.append(StreamSink(kind, descriptor, putty_mode=settings.record.putty_mode))
+            continue
+        sink = FileSink(kind, path, putty_mode=settings.record.putty_mode)
+        try:
+            sink.check()
+        except SinkError as error:
+            raise CommandError(
+                f"--{kind} {path}: {error}",
+                hint=f"It comes from: {configuration.origins['record', kind]}.",
+                status=Status.USAGE,
+            ) from None
+        sinks.append(sink)
+    view = None if STDOUT in descriptors else make_view(configuration, env, alone=not sinks)
+    if view is not None:
+        sinks.append(view)
+    if not sinks:
+        raise CommandError(
+            "with --quiet and no output, nothing would be recorded anywhere",
+            hint="Name a file, as --jsonl popproxy.jsonl, or leave --quiet out.",
+            status=Status.USAGE,
+        )
+    return sinks
+
+
+def make_view(configuration: Configuration, env: Mapping[str, str], *, alone: bool) -> Sink | None:
+    """Make the sink that shows sessions as they happen on standard output.
+
+    Args:
+        configuration: The settings.
+        env: The environment.
+        alone: Whether no other output is named; only then is it written to what is no terminal.
+    """
+    log = configuration.settings.log
+    terminal = is_terminal(sys.stdout)
+    if terminal and log.quiet:
+        return None
+    if terminal or (alone and log.color == "always"):
+        from popproxy.sinks.terminal import TerminalSink, make_console
+
+        return TerminalSink(make_console(log.color, sys.stdout, env))
+    return StreamSink("text", STDOUT) if alone else None
+
+
+def warnings(configuration: Configuration) -> Iterator[str]:
+    """Find what works, but perhaps not as it was meant."""
+    record = configuration.settings.record
+    for path in record.putty:
+        if _descriptor(path) is not None:
+            yield (
+                "a PuTTY log on a stream holds one session at a time: sessions that begin while"
+                " another lives are left out of it"
+            )
+        elif not is_per_session(path):
+            yield (
+                f"the PuTTY log {path} has no &S: a session that begins while another is being"
+                " written gets its id added to the name"
+            )
+
+
+def colors_of_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> bool:
+    """Decide whether diagnostics on standard error are coloured."""
+    return wants_color(configuration.settings.log.color, sys.stderr, env)

@@ -1,0 +1,221 @@
+"""`popproxy run`: relay and record until told to stop.
+
+The order at the start matters. Settings are checked, then outputs, as the user that popproxy will
+be; then the listeners are bound, root is given up, and it is said that popproxy listens; only then
+is the first client accepted. Whatever is wrong is thus said before anything has happened.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import click
+import trio
+
+from popproxy.cli import outputs, wiring
+from popproxy.cli.config import Configuration
+from popproxy.cli.console import is_terminal
+from popproxy.cli.diagnostics import Diagnostics
+from popproxy.cli.errors import CommandError, Status
+from popproxy.cli.options import Invocation
+from popproxy.cli.privileges import (
+    Identity,
+    acting_as,
+    become,
+    forbid_core_dumps,
+    wanted_identity,
+)
+from popproxy.cli.sources import read_all
+from popproxy.privacy import Policy
+from popproxy.relay import (
+    CannotListen,
+    Limits,
+    Listener,
+    RelayError,
+    Route,
+    Timeouts,
+    notice,
+    serve,
+)
+from popproxy.sinks import Hub
+
+AT_ONCE = 0.2
+"""Seconds that outputs get when a second signal asks to end at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a run needs, checked.
+
+    Attributes:
+        routes: The routes.
+        policy: How sessions are recorded.
+        limits: The relay's limits.
+        timeouts: The relay's time-outs.
+        hub: Takes the records.
+        identity: The user to become once listening, if any.
+        diagnostics: Where to speak.
+        silent_listeners: Whether not to say where it listens.
+    """
+
+    routes: Sequence[Route]
+    policy: Policy
+    limits: Limits
+    timeouts: Timeouts
+    hub: Hub
+    identity: Identity | None
+    diagnostics: Diagnostics
+    silent_listeners: bool = False
+
+
+def run(invocation: Invocation, context: click.Context) -> int:
+    """Relay and record; see `popproxy run --help`.
+
+    Raises:
+        CommandError: Something is wrong that a person can mend.
+    """
+    configuration = read_all(invocation.env, context, wiring.check)
+    log = configuration.settings.log
+    invocation.color, invocation.log_level = log.color, log.level
+    if not configuration.settings.route:
+        raise CommandError(
+            "no upstream server is named",
+            hint=(
+                "popproxy run --upstream pop3://pop.example.org stands in front of that server.\n"
+                "Without a server at hand, popproxy demo shows how it works."
+            ),
+            status=Status.USAGE,
+        )
+    identity = wanted_identity(configuration.settings.process.user)
+    forbid_core_dumps()
+    with acting_as(identity):
+        sinks = outputs.make_sinks(configuration, invocation.env)
+    plan = Plan(
+        routes=wiring.make_routes(configuration, []),
+        policy=wiring.make_policy(configuration, secrets.token_bytes(32)),
+        limits=wiring.make_limits(configuration),
+        timeouts=wiring.make_timeouts(configuration),
+        hub=Hub(sinks, required=configuration.settings.record.require_log),
+        identity=identity,
+        diagnostics=make_diagnostics(configuration, invocation.env),
+        # Programs read the line; a person who asked for quiet does not want it.
+        silent_listeners=log.quiet and is_terminal(sys.stderr),
+    )
+    for warning in outputs.warnings(configuration):
+        plan.diagnostics.announce("output_warning", warning, level="warning")
+    if os.geteuid() == 0 and identity is None:
+        plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
+    trio.run(relay, plan)
+    return Status.DONE
+
+
+def make_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> Diagnostics:
+    """Make the place to speak to; quiet means warnings and errors."""
+    log = configuration.settings.log
+    level = log.level
+    if log.quiet and level in ("debug", "info"):
+        level = "warning"
+    colors = outputs.colors_of_diagnostics(configuration, env)
+    return Diagnostics(level=level, form=log.format, colors=colors, stream=sys.stderr)
+
+
+async def relay(plan: Plan) -> None:
+    """Relay until a signal comes.
+
+    Args:
+        plan: What to do.
+
+    Raises:
+        CommandError: An address cannot be listened on.
+    """
+    stop = trio.Event()
+    deadline = None
+    with trio.CancelScope() as scope, trio.open_signal_receiver(*_signals()) as received:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_obey, received, stop, scope, plan)
+                await _serve(plan, stop)
+                nursery.cancel_scope.cancel()
+        finally:
+            deadline = AT_ONCE if scope.cancel_called else None
+            lost = await (plan.hub.aclose() if deadline is None else plan.hub.aclose(deadline))
+            if lost:
+                plan.diagnostics.announce(
+                    "records_lost",
+                    f"{lost} records could not be written",
+                    level="warning",
+                    records=str(lost),
+                )
+
+
+def _signals() -> list[signal.Signals]:
+    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+async def _obey(
+    received: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope, plan: Plan
+) -> None:
+    async for number in received:
+        if number == signal.SIGHUP:
+            plan.hub.reopen()
+        elif not stop.is_set():
+            stop.set()
+            plan.diagnostics.announce(
+                "stopping", "stopping: no new clients; a second time ends all sessions at once"
+            )
+        else:
+            scope.cancel()
+
+
+async def _serve(plan: Plan, stop: trio.Event) -> None:
+    ready = _Ready(partial(_started, plan))
+    try:
+        await serve(
+            plan.routes,
+            hub=plan.hub,
+            policy=plan.policy,
+            limits=plan.limits,
+            timeouts=plan.timeouts,
+            stop=stop,
+            task_status=ready,
+        )
+    except CannotListen as error:
+        raise CommandError(str(error), status=Status.LISTEN) from None
+    except RelayError as error:
+        raise CommandError(str(error), status=Status.USAGE) from None
+
+
+class _Ready:
+    """Calls a function when the relay has bound its listeners, before it accepts a client."""
+
+    def __init__(self, call: Callable[[Sequence[Listener]], None]) -> None:
+        self._call = call
+
+    def started(self, value: list[Listener] | None = None) -> None:
+        """Take what trio's task status takes."""
+        self._call(value or [])
+
+
+def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
+    become(plan.identity)
+    recorded = notice(plan.policy).partition(": ")[2]
+    plan.diagnostics.announce(
+        "recording", f"mail is being recorded: {recorded}", notice=notice(plan.policy)
+    )
+    if not plan.silent_listeners:
+        say_listening(plan.diagnostics, listeners)
+    plan.diagnostics.configure()
+
+
+def say_listening(diagnostics: Diagnostics, listeners: Sequence[Listener]) -> None:
+    """Say where popproxy listens; programs that start it read these lines."""
+    for listener in listeners:
+        diagnostics.announce(
+            "listening", f"listening on {listener.url}", always=True, url=str(listener.url)
+        )

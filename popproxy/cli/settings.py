@@ -1,0 +1,150 @@
+"""The types of popproxy.toml: every setting, its type, its default and what it does.
+
+`config schema` is made from these types, `config/popproxy.toml` is tested against them. The names
+of sections and settings are part of the interface: they are also those of the environment
+variables, `POPPROXY_SECTION__KEY`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Networks = Annotated[
+    list[str], Meta(description="Networks, as 192.0.2.0/24, that may connect besides loopback.")
+]
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+DEFAULT_LISTEN = "pop3://127.0.0.1:1110"
+
+
+class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A listener and its upstream server."""
+
+    name: Annotated[
+        str, Meta(description="Names the route in records; made from its place if empty.")
+    ] = ""
+    listen: Annotated[str, Meta(description="Where clients connect; port 0 picks a free one.")] = (
+        DEFAULT_LISTEN
+    )
+    upstream: Annotated[str, Meta(description="The real server; needed.")] = ""
+    allow: Networks = []
+
+
+class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is written, where, and how much of it."""
+
+    putty: Annotated[
+        list[str], Meta(description="PuTTY session logs, one file per session: paths need &S.")
+    ] = []
+    jsonl: Annotated[list[str], Meta(description="JSON lines; - is standard output.")] = []
+    text: Annotated[list[str], Meta(description="Text transcripts; - is standard output.")] = []
+    putty_mode: Annotated[
+        Literal["printable", "all"],
+        Meta(description="printable: control characters as visible escapes; all: byte-exact."),
+    ] = "printable"
+    body: Annotated[
+        Literal["full", "headers", "none"],
+        Meta(description="How much of each message is recorded."),
+    ] = "full"
+    mask_users: Annotated[
+        bool, Meta(description="Show a pseudonym instead of each user's name.")
+    ] = False
+    require_log: Annotated[
+        bool, Meta(description="Forward no byte that could not be recorded.")
+    ] = False
+
+
+class LimitsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much is served at once."""
+
+    connections: Annotated[Count, Meta(description="In all.")] = 1000
+    connections_per_client: Annotated[Count, Meta(description="From one address.")] = 50
+    pending_commands: Annotated[
+        Count,
+        Meta(description="Unanswered commands of a session; beyond it, it is no longer read."),
+    ] = 10_000
+
+
+class TimeoutsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a session is given up, in seconds."""
+
+    resolve: Annotated[Seconds, Meta(description="To look up the upstream's name.")] = 5.0
+    connect: Annotated[
+        Seconds, Meta(description="To connect to the upstream, over all its addresses.")
+    ] = 10.0
+    handshake: Annotated[Seconds, Meta(description="To finish a TLS handshake.")] = 10.0
+    login: Annotated[Seconds, Meta(description="To log in, from the start of the session.")] = 180.0
+    idle: Annotated[
+        Seconds,
+        Meta(description="Without a byte in either direction; RFC 1939 wants 600 at least."),
+    ] = 600.0
+    closing: Annotated[
+        Seconds,
+        Meta(description="Without a byte from a client that stays when its server has gone."),
+    ] = 60.0
+    drain: Annotated[
+        Seconds, Meta(description="For sessions under way when popproxy is told to stop.")
+    ] = 10.0
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What popproxy says about itself, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least important message that is shown."),
+    ] = "info"
+    format: Annotated[
+        Literal["console", "json"], Meta(description="For people, or one JSON object a line.")
+    ] = "console"
+    color: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(description="auto: on a terminal, unless NO_COLOR is set."),
+    ] = "auto"
+    quiet: Annotated[bool, Meta(description="Nothing on the terminal but warnings and errors.")] = (
+        False
+    )
+
+
+class ProcessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the process may do."""
+
+    user: Annotated[
+        str,
+        Meta(description="The user to become after listening; needed when started as root."),
+    ] = ""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration."""
+
+    route: Annotated[list[RouteSettings], Meta(description="One table for each listener.")] = []
+    record: RecordSettings = RecordSettings()
+    limits: LimitsSettings = LimitsSettings()
+    timeouts: TimeoutsSettings = TimeoutsSettings()
+    log: LogSettings = LogSettings()
+    process: ProcessSettings = ProcessSettings()
+
+
+SECTIONS: dict[str, type[Struct]] = {
+    "route": RouteSettings,
+    "record": RecordSettings,
+    "limits": LimitsSettings,
+    "timeouts": TimeoutsSettings,
+    "log": LogSettings,
+    "process": ProcessSettings,
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema (2020-12) of popproxy.toml."""
+    schema = msgspec.json.schema(Settings)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:popproxy:configuration:1",
+        "title": "popproxy.toml",
+        **schema,
+    }

@@ -1,0 +1,234 @@
+"""From settings to what the relay is told, and what is wrong with them beyond their types.
+
+Every check that needs no socket and no file is made here, for `config check` and for `run` alike.
+Files are checked when sinks are made (`popproxy.cli.outputs`), sockets by the relay.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from popproxy.cli.config import Configuration
+from popproxy.cli.errors import Problem
+from popproxy.privacy import Policy
+from popproxy.relay import Limits, Network, Route, Timeouts, Url, UrlError, parse_url
+from popproxy.relay.url import is_address
+from popproxy.sinks.naming import Template, TemplateError
+
+TLS_LATER = (
+    "popproxy does not speak TLS yet: it comes with a later version; until then use pop3://, and"
+    " only where nobody else can listen"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine's loopback address, without looking it up."""
+    if is_address(host):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _url(configuration: Configuration, index: int, key: str, problems: list[Problem]) -> Url | None:
+    route = configuration.settings.route[index]
+    text = route.listen if key == "listen" else route.upstream
+    where = configuration.origins["route", index, key]
+    if not text:
+        problems.append(
+            Problem(
+                where=f"route {index + 1}",
+                key=f"route.{key}",
+                what="no server is named",
+                hint=f'add {key} = "pop3://pop.example.org"',
+            )
+        )
+        return None
+    try:
+        url = parse_url(text, listener=key == "listen")
+    except UrlError as error:
+        problems.append(Problem(where=where, key=f"route.{key}", what=str(error)))
+        return None
+    if url.scheme != "pop3":
+        problems.append(
+            Problem(
+                where=where, key=f"route.{key}", what=f"{url.scheme}:// means TLS", hint=TLS_LATER
+            )
+        )
+        return None
+    return url
+
+
+def _networks(
+    configuration: Configuration, index: int, problems: list[Problem]
+) -> tuple[Network, ...]:
+    networks = []
+    where = configuration.origins["route", index, "allow"]
+    for text in configuration.settings.route[index].allow:
+        try:
+            networks.append(ipaddress.ip_network(text))
+        except ValueError:
+            try:
+                hint = f"did you mean {ipaddress.ip_network(text, strict=False)}?"
+            except ValueError:
+                hint = "write an address and a prefix length, as 192.0.2.0/24 or 2001:db8::/32"
+            problems.append(
+                Problem(
+                    where=where, key="route.allow", what=f"{text!r} is not a network", hint=hint
+                )
+            )
+    return tuple(networks)
+
+
+def make_routes(configuration: Configuration, problems: list[Problem]) -> list[Route]:
+    """Make the relay's routes.
+
+    Args:
+        configuration: What was read.
+        problems: Takes what is wrong.
+
+    Returns:
+        The routes that can be made.
+    """
+    routes = []
+    for index, settings in enumerate(configuration.settings.route):
+        listen = _url(configuration, index, "listen", problems)
+        upstream = _url(configuration, index, "upstream", problems)
+        allow = _networks(configuration, index, problems)
+        if listen is None or upstream is None:
+            continue
+        name = settings.name or f"{upstream.host}:{upstream.port}"
+        routes.append(Route(name=name, listen=listen, upstream=upstream, allow=allow))
+        if not is_loopback(listen.host) and not settings.allow:
+            problems.append(
+                Problem(
+                    where=configuration.origins["route", index, "listen"],
+                    key="route.allow",
+                    what=f"{listen.host} can be reached from other machines, and none is allowed",
+                    hint="name the networks that may connect, as --allow 192.0.2.0/24",
+                )
+            )
+    problems.extend(_clashes(configuration, routes))
+    return routes
+
+
+def _reaches(listener: Url, host: str, port: int) -> bool:
+    """Say whether a place is a listener's, as far as that shows without looking names up."""
+    if listener.port != port or port == 0:
+        return False
+    if host == listener.host or (listener.host == "0.0.0.0" and host == "localhost"):  # noqa: S104 - compared with
+        return True
+    if is_address(host) and is_address(listener.host):
+        here, there = ipaddress.ip_address(listener.host), ipaddress.ip_address(host)
+        return here.is_unspecified and here.version == there.version and there.is_loopback
+    return is_loopback(host) and is_loopback(listener.host)
+
+
+def _clashes(configuration: Configuration, routes: list[Route]) -> Iterator[Problem]:
+    """Find listeners on one port, and upstreams that are listeners of ours.
+
+    The relay finds the rest, which takes looking names up and binding sockets.
+    """
+    where = configuration.file or "the routes"
+    for index, route in enumerate(routes):
+        for earlier in routes[:index]:
+            if route.listen.port and route.listen == earlier.listen:
+                yield Problem(
+                    where=where,
+                    key="route.listen",
+                    what=f"two routes listen on {route.listen}",
+                    hint="give each route a port of its own, with listen or --listen",
+                )
+        if any(
+            _reaches(other.listen, route.upstream.host, route.upstream.port) for other in routes
+        ):
+            yield Problem(
+                where=where,
+                key="route.upstream",
+                what=f"{route.upstream} is a listener of popproxy itself: a loop",
+                hint="name the real server",
+            )
+
+
+def _outputs(configuration: Configuration) -> Iterator[Problem]:
+    record = configuration.settings.record
+    stdout = []
+    for key, paths in (("putty", record.putty), ("jsonl", record.jsonl), ("text", record.text)):
+        where = configuration.origins["record", key]
+        for path in paths:
+            if path == "-":
+                stdout.append((where, key))
+                continue
+            try:
+                Template(path)
+            except TemplateError as error:
+                yield Problem(where=where, key=f"record.{key}", what=str(error))
+        for path in {path for path in paths if paths.count(path) > 1}:
+            yield Problem(where=where, key=f"record.{key}", what=f"{path} is named twice")
+    if len(stdout) > 1:
+        where, key = stdout[-1]
+        names = " and ".join(name for _, name in stdout)
+        yield Problem(
+            where=where,
+            key=f"record.{key}",
+            what=f"{names} would both write to standard output",
+            hint="send one of them to a file",
+        )
+    named: dict[str, str] = {}
+    for key, paths in (("putty", record.putty), ("jsonl", record.jsonl), ("text", record.text)):
+        for path in set(paths) - {"-"}:
+            if path in named:
+                yield Problem(
+                    where=configuration.origins["record", key],
+                    key=f"record.{key}",
+                    what=f"{path} is also the path of {named[path]}",
+                    hint="give each format a file of its own",
+                )
+            named[path] = key
+
+
+def check(configuration: Configuration) -> Iterator[Problem]:
+    """Find everything that is wrong beyond types; see `popproxy.cli.config.build`."""
+    problems: list[Problem] = []
+    make_routes(configuration, problems)
+    yield from problems
+    yield from _outputs(configuration)
+
+
+def make_limits(configuration: Configuration) -> Limits:
+    """Make the relay's limits."""
+    limits = configuration.settings.limits
+    return Limits(
+        connections=limits.connections,
+        connections_per_client=limits.connections_per_client,
+        pending_commands=limits.pending_commands,
+    )
+
+
+def make_timeouts(configuration: Configuration) -> Timeouts:
+    """Make the relay's time-outs."""
+    timeouts = configuration.settings.timeouts
+    return Timeouts(
+        resolve=timeouts.resolve,
+        connect=timeouts.connect,
+        handshake=timeouts.handshake,
+        login=timeouts.login,
+        idle=timeouts.idle,
+        closing=timeouts.closing,
+        drain=timeouts.drain,
+    )
+
+
+def make_policy(configuration: Configuration, pseudonym_key: bytes) -> Policy:
+    """Make the recorder's policy.
+
+    Args:
+        configuration: The settings.
+        pseudonym_key: Random for each run, so that pseudonyms cannot be guessed.
+    """
+    record = configuration.settings.record
+    return Policy(
+        body=record.body,
+        mask_users=record.mask_users,
+        require_log=record.require_log,
+        pseudonym_key=pseudonym_key,
+    )
