@@ -89,9 +89,13 @@ def test_actions() -> None:
         ("{quoted-printable:a=}", b"=61=3D"),
         ("{lower:{upper:aB}}{reverse:ab}", b"abba"),
         (r"{utf16:a\xe4}", b"a\0\xe4\0"),
-        (
-            "{hex:{md5:<1.2@x>{secret}}}",
-            hashlib.new("md5", b"<1.2@x>" + SECRET).hexdigest().encode(),
+        (  # the example of RFC 1939, section 7
+            "{hex:{md5:<1896.697170952@dbc.mtview.ca.us>tanstaaf}}",
+            b"c4c9334bac560ecc979e58001b3e22fb",
+        ),
+        (  # the example of RFC 2195, section 2
+            "{hex:{hmac-md5:tanstaaftanstaaf:<1896.697170952@postoffice.reston.mci.net>}}",
+            b"b913a602c7eda7a495b4e6e7334d3890",
         ),
         ("{sha256:}", hashlib.sha256().digest()),
         ("{hmac-md5:{secret}:a:b}", hmac.digest(SECRET, b"a:b", "md5")),
