@@ -27,6 +27,7 @@ from popproxy.cli.options import Invocation
 from popproxy.cli.privileges import forbid_core_dumps
 from popproxy.cli.run import make_diagnostics, say_listening
 from popproxy.cli.sources import read_options
+from popproxy.diagnostics import on_first_use
 from popproxy.peers import server
 from popproxy.peers.client import ClientError, ScriptedClient, seed_conversation
 from popproxy.peers.demo_mail import DEMO_PASSWORD, DEMO_USER, demo_accounts
@@ -84,7 +85,7 @@ def demo(
         folder=folder,
         pace=PACE if is_terminal(sys.stdout) else 0.0,
     )
-    stage.diagnostics.configure()
+    on_first_use(stage.diagnostics.configure)
     trio.run(_serving if stay else _showing, stage)
     return Status.DONE
 

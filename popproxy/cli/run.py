@@ -32,6 +32,7 @@ from popproxy.cli.privileges import (
     wanted_identity,
 )
 from popproxy.cli.sources import read_all
+from popproxy.diagnostics import on_first_use, warm_up
 from popproxy.privacy import Policy
 from popproxy.relay import (
     CannotListen,
@@ -111,6 +112,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         plan.diagnostics.announce("output_warning", warning, level="warning")
     if os.geteuid() == 0 and identity is None:
         plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
+    on_first_use(plan.diagnostics.configure)
     trio.run(relay, plan)
     return Status.DONE
 
@@ -210,7 +212,8 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     )
     if not plan.silent_listeners:
         say_listening(plan.diagnostics, listeners)
-    plan.diagnostics.configure()
+    # Only now: clients need not wait until structlog is loaded.
+    warm_up()
 
 
 def say_listening(diagnostics: Diagnostics, listeners: Sequence[Listener]) -> None:

@@ -9,14 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
+from popproxy.diagnostics import logger
 from popproxy.records import Record
 
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings about the same thing (P61)."""
-
-_log = structlog.get_logger("popproxy.sinks")
 
 
 class SinkError(Exception):
@@ -91,7 +88,8 @@ class Notices:
     def _tell(self, level: str, topic: str, text: str, facts: dict[str, str | int]) -> None:
         # A broken terminal or log handler must not end the recording (P25).
         with contextlib.suppress(Exception):
-            getattr(_log, level)(topic, output=self.output, message=text, **facts)
+            log = logger("popproxy.sinks")
+            getattr(log, level)(topic, output=self.output, message=text, **facts)
         if self._on_notice is not None:
             with contextlib.suppress(Exception):
                 self._on_notice(text)
