@@ -18,6 +18,9 @@ from tests.support.waiting import PATIENCE, until
 
 _LISTENING = re.compile(rb"listening on pop3://(?:127\.0\.0\.1|\[::1\]):(\d+)")
 
+_AS_ROOT = ("--user", "root") if os.geteuid() == 0 else ()
+"""Root has to say whom to become; in a container of tests everything belongs to root."""
+
 Record = dict[str, Any]
 
 
@@ -68,6 +71,7 @@ class Proxy:
                     *prefix,
                     command(),
                     "run",
+                    *_AS_ROOT,
                     "--listen",
                     "pop3://127.0.0.1:0",
                     "--upstream",
