@@ -1,0 +1,116 @@
+r"""Control characters made visible, and back (P43).
+
+Text of a peer goes to terminals, editors and pagers. There, an ESC moves the cursor, U+202E turns
+a line around, U+2028 begins a new one, and a lone CR writes over what stood before. `visible` puts
+an escape in the place of each of them, and `restore` gives back the bytes exactly:
+
+==============  =====================================================================
+`\x1b`          the octet 1B: a C0 control, DEL, or any octet that is not part of UTF-8
+`\u202e`        the character U+202E, which was UTF-8: a C1 control, a separator of lines,
+                a control of writing direction, an invisible mark
+`\\`            a backslash that would read as the beginning of an escape without this
+`\`             any other backslash is itself, so that `C:\Users` stays as it is
+==============  =====================================================================
+
+TAB stays. Escapes do not depend on what follows the text, so that texts can be joined.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+ALWAYS_ESCAPED: Final = (
+    "\x7f-\x9f"  # DEL and C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # controls of writing direction
+    "\u2028\u2029"  # separators of lines and paragraphs
+    "\u206a-\u206f\ufeff\ufff9-\ufffb"  # deprecated and invisible format controls
+)
+"""Characters that no text output holds as they are, in the form of a regular expression's set.
+
+C0 controls are not among them: which of these may stay depends on the format. All have four
+hexadecimal digits at most, so that the escape `uXXXX` is enough, here and in JSON.
+"""
+
+_SURROGATES = "\ud800-\udfff"  # what `surrogateescape` makes of octets that are not UTF-8
+_IN_LINE = rf"\x00-\x08\x0a-\x1f{ALWAYS_ESCAPED}{_SURROGATES}"
+_IN_LINES = rf"[\x00-\x08\x0b\x0c\x0e-\x1f{ALWAYS_ESCAPED}{_SURROGATES}]|\r(?!\n)"
+
+_LINE = re.compile(rf"[{_IN_LINE}]|\\(?=[\\xu{_IN_LINE}]|\Z)")
+_LINES = re.compile(rf"{_IN_LINES}|\\(?=[\\xu]|{_IN_LINES}|\Z)")
+_ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u((?!d[89a-f])[0-9a-f]{4}))")
+
+_PLAIN = bytes(range(0x20, 0x7F)).replace(b"\\", b"") + b"\t"
+
+
+def visible(text: str | bytes, *, lines: bool = False) -> str:
+    """Put escapes in the place of everything that could act on a terminal or mislead a reader.
+
+    Args:
+        text: What to show. Bytes are read as UTF-8, and octets that are not UTF-8 are escaped. In
+            a `str`, U+DC80 to U+DCFF stand for such octets, as in the error handler
+            `surrogateescape`; other surrogates count as the octets that would encode them.
+        lines: Leave CRLF and LF as they are. A CR that no LF follows is escaped all the same.
+
+    Returns:
+        Text without C0 controls but TAB (and with `lines`, CRLF and LF), DEL, C1 controls,
+        controls of writing direction, U+2028, U+2029 and surrogates.
+    """
+    if isinstance(text, bytes):
+        if _is_plain(text, lines):
+            return text.decode("ascii")
+        text = text.decode("utf-8", "surrogateescape")
+    elif text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return (_LINES if lines else _LINE).sub(_escape, text)
+
+
+def restore(text: str) -> bytes:
+    """Give back what `visible` was given: the inverse, for both of its forms.
+
+    Args:
+        text: Text with escapes, from UTF-8. A backslash that begins none of them is itself.
+
+    Returns:
+        The bytes; UTF-8 where the original was a `str`.
+    """
+    if "\\" in text:
+        text = _ESCAPE.sub(_unescape, text)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _is_plain(text: bytes, lines: bool) -> bool:
+    """Tell whether nothing is to be escaped; may say no too often, for the sake of speed."""
+    if not text.isascii():
+        return False
+    rest = text.translate(None, _PLAIN)
+    if not lines or not rest:
+        return not rest
+    return not rest.translate(None, b"\r\n") and rest.count(b"\r") == text.count(b"\r\n")
+
+
+def _escape(match: re.Match[str]) -> str:
+    """Write one character, or one octet that was not UTF-8, as an escape."""
+    character = match.group()
+    if character == "\\":
+        return "\\\\"
+    code = ord(character)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if 0xD800 <= code <= 0xDFFF:
+        octets = character.encode("utf-8", "surrogatepass")
+        return "".join(f"\\x{octet:02x}" for octet in octets)
+    return f"\\u{code:04x}"
+
+
+def _unescape(match: re.Match[str]) -> str:
+    """Give the character that an escape stands for; a surrogate for an octet from 80 on."""
+    backslash, octet, character = match.groups()
+    if backslash:
+        return "\\"
+    if octet:
+        code = int(octet, 16)
+        return chr(code if code < 0x80 else 0xDC00 + code)
+    return chr(int(character, 16))

@@ -1,0 +1,175 @@
+r"""JSON lines: one record, one object, one line (P44).
+
+msgspec's encoder escapes what JSON demands, the C0 controls. On top of that, the characters that
+some reader takes for the end of a line (U+0085, U+2028, U+2029) and those that could act on the
+terminal of a person who looks at the file are written as `\uXXXX`: the same set as in
+`popproxy.formats.escape`. Any JSON parser gives the characters back.
+
+A reader tolerates members that it does not know, as a later popproxy may write them under the same
+schema, and refuses another schema, as its known members may mean something else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from popproxy.formats.errors import FormatError, TornError, quoted, shown
+from popproxy.formats.escape import ALWAYS_ESCAPED
+from popproxy.records import RECORD_TYPES, SCHEMA, Record
+
+_encoder = msgspec.json.Encoder()
+_ESCAPED = re.compile(f"[{ALWAYS_ESCAPED}]")
+_FIRST_OCTETS = bytes(sorted({character.encode()[0] for character in "\x7f\x80\u061c\u200e\ufeff"}))
+"""With which octets the UTF-8 of an escaped character begins; few lines of text have any."""
+
+
+def escape(encoded: bytes) -> bytes:
+    r"""Write what P44 wants escaped as `\uXXXX`.
+
+    Args:
+        encoded: JSON in UTF-8. Such characters can only stand in its strings, where the escape
+            means the same.
+    """
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    if len(encoded.translate(None, _FIRST_OCTETS)) == len(encoded):
+        return encoded
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match.group()):04x}", encoded.decode()).encode()
+
+
+def encode(record: Record) -> bytes:
+    """Write a record as one line, ended by LF.
+
+    Args:
+        record: Any record whose text can be UTF-8, as `popproxy.privacy` makes them.
+    """
+    return escape(_encoder.encode_lines((record,)))
+
+
+class JsonLinesWriter:
+    """Writes a capture as JSON lines. It keeps no state: any record may come first (rotation)."""
+
+    def write(self, record: Record) -> bytes:
+        """Give the line of a record."""
+        return encode(record)
+
+    def end(self) -> bytes:
+        """Give what belongs at the end of a file: nothing."""
+        return b""
+
+
+class _Action(msgspec.Struct):
+    action: str
+
+
+class _Outline(msgspec.Struct):
+    """What has to be known of a line before the rest of it can be read."""
+
+    schema: str
+    event: _Action
+
+
+_outline = msgspec.json.Decoder(_Outline)
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    action: msgspec.json.Decoder(kind) for action, kind in RECORD_TYPES.items()
+}
+
+
+def decode(line: bytes | str, number: int = 0) -> Record:
+    """Read one line.
+
+    Args:
+        line: The line, with or without its end. Members with unknown names are passed over.
+        number: The line's number in its file, from 1, for the message of an error.
+
+    Raises:
+        FormatError: It is no record of this schema. The message says why, and what to do.
+    """
+    try:
+        outline = _outline.decode(line)
+        kind = check_kind(outline.schema, outline.event.action, number)
+        record: Record = _decoders[kind].decode(line)
+    except msgspec.ValidationError as error:
+        raise FormatError(
+            f"this is JSON, but no record of a capture: {shown(str(error))}. Check whether the file"
+            " was written by popproxy, or changed afterwards",
+            number,
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(
+            f"this is not JSON: {shown(str(error))}. Remove the line, or take the file from before"
+            " it was changed",
+            number,
+        ) from None
+    return record
+
+
+def check_kind(schema: str, action: str, line: int) -> str:
+    """Refuse records that this version cannot read.
+
+    Args:
+        schema: The record's schema.
+        action: Its `event.action`.
+        line: The line's number, for the message.
+
+    Returns:
+        The action.
+
+    Raises:
+        FormatError: Schema or action is not known.
+    """
+    if schema != SCHEMA:
+        raise FormatError(
+            f"the schema is {quoted(schema)}, and this version of popproxy reads {SCHEMA} only:"
+            " use the version that wrote the file, or a later one",
+            line,
+        )
+    if action not in RECORD_TYPES:
+        raise FormatError(
+            f"event.action is {quoted(action)}, which this version of popproxy does not know:"
+            " use the version that wrote the file, or a later one",
+            line,
+        )
+    return action
+
+
+def read(
+    lines: Iterable[bytes], *, on_error: Callable[[FormatError], None] | None = None
+) -> Iterator[Record]:
+    """Read a capture.
+
+    Args:
+        lines: The file's lines, ends included, as iterating over a binary file gives them. Empty
+            lines are passed over.
+        on_error: Called with the error of a line that cannot be read, `TornError` among them;
+            reading goes on with the next line. Without it, errors are raised.
+
+    Yields:
+        The records, in the file's order.
+
+    Raises:
+        TornError: The last line was cut off while it was written; all other records came before.
+        FormatError: A line is no record.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)
+        except FormatError as error:
+            found = error
+            if not line.endswith(b"\n"):
+                found = TornError(
+                    "the last line is torn: it was cut off while it was written, and its record is"
+                    " lost; the records before it are whole",
+                    number,
+                )
+            if on_error is None:
+                raise found from None
+            on_error(found)
+        else:
+            yield record
