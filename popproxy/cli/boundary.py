@@ -53,10 +53,16 @@ def guarded(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def _usage_error(error: click.ClickException, invocation: Invocation) -> int:
-    context = getattr(error, "ctx", None)
-    hint = f"Try '{context.command_path} --help'." if context else ""
-    message = error.format_message().rstrip(".")
-    show_error(message[:1].lower() + message[1:], hint, env=invocation.env, color=invocation.color)
+    message = error.format_message()
+    hint = ""
+    if isinstance(error, click.exceptions.NoSuchOption | click.exceptions.NoSuchCommand):
+        message = error.message
+        if error.possibilities:
+            hint = f"Did you mean {' or '.join(error.possibilities)}?\n"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint += f"Try '{error.ctx.command_path} --help'."
+    what = message[:1].lower() + message[1:].rstrip(".")
+    show_error(what, hint, env=invocation.env, color=invocation.color)
     return Status.USAGE
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import traceback
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -112,8 +113,12 @@ def _without_exceptions(_logger: Any, _method: str, event: EventDict) -> EventDi
     """Put an exception's type and place where structlog would render all of it."""
     error = event.pop("exc_info", None)
     event.pop("stack_info", None)
+    if error is True:
+        error = sys.exc_info()
+    if isinstance(error, tuple):
+        error = error[1]
     if isinstance(error, BaseException):
-        event["exception"] = type(error).__name__
+        event["error"] = type(error).__name__
         frames = traceback.extract_tb(error.__traceback__)
         if frames:
             event["where"] = f"{frames[-1].filename}:{frames[-1].lineno}"
