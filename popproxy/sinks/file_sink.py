@@ -92,7 +92,7 @@ class FileSink(QueuedSink):
                 self._template,
                 lambda path: Output(
                     FileTarget(path, lines=kind != "putty", notices=notices),
-                    writer_for(kind, putty_mode=putty_mode, tz=tz),
+                    lambda: writer_for(kind, putty_mode=putty_mode, tz=tz),
                     notices=notices,
                     on_lost=on_lost,
                 ),
@@ -222,7 +222,12 @@ class FileOutputs:
 
     def _own_output(self, record: Record, server: tuple[str, int]) -> Output:
         path = self._path(record, server)
-        if path in self._paths:
+        before = self._paths.get(path)
+        if before is not None and before.ending:
+            output = self._new_output(path)
+            output.follow(before)
+            return output
+        if before is not None:
             taken, path = path, with_session(path, record.session.id)
             self._notices.warn(
                 "log_name_taken",

@@ -113,7 +113,8 @@ class Handover:
             return self._verdict(target, session_id)
 
     def _verdict(self, target: int, session_id: str | None) -> bool:
-        return self._done >= target and not self._gone and not self._losses.concern(session_id)
+        over = self._gone or self._late
+        return self._done >= target and not over and not self._losses.concern(session_id)
 
     def reopen(self) -> None:
         """Ask the thread to open all files anew."""

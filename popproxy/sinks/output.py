@@ -8,9 +8,12 @@ and the file still has a name; only then do its records count as written.
 from __future__ import annotations
 
 import bisect
+import errno
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from popproxy.formats import Writer
 from popproxy.records import Record
@@ -18,8 +21,8 @@ from popproxy.sinks.backlog import gap_after
 from popproxy.sinks.base import Notices
 from popproxy.sinks.target import Target
 
-CHUNK = 128 * 1024
-"""Octets that are written at once, give or take a record."""
+CHUNK = 256 * 1024
+"""Weight of the records that are written at once, give or take a record."""
 
 _ATTEMPTS = 3  # How often in a row a file may be deleted under our hands.
 
@@ -37,7 +40,7 @@ class Output:
     def __init__(
         self,
         target: Target,
-        writer: Writer,
+        make_writer: Callable[[], Writer],
         *,
         notices: Notices,
         on_lost: Callable[[Record], None],
@@ -46,7 +49,7 @@ class Output:
 
         Args:
             target: What to write to.
-            writer: The format.
+            make_writer: Makes the format's writer; once more when the file has to begin anew.
             notices: Where to tell people about trouble.
             on_lost: Called with a record that the format could not express.
         """
@@ -54,49 +57,49 @@ class Output:
         self.failing = False
         self.retry_at = 0.0
         self.blocked_since = 0.0
-        self._writer = writer
+        self._make_writer = make_writer
+        self._writer = make_writer()
         self._notices = notices
         self._on_lost = on_lost
         self._entries: deque[tuple[int, int, Record]] = deque()
         self._ending = False
         self._ended = False
-        self._unencodable: tuple[Record, int] | None = None
-        self._clear_chunk()
-
-    def _clear_chunk(self) -> None:
-        self._parts: list[bytes] = []
-        self._chunk = b""
-        self._done = 0
-        self._number = 0
-        self._weight = 0
-        self._count = 0
-        self._records = 0  # of the entries: those that were put, and are not gaps of our own
+        self._predecessor: Output | None = None
+        self._chunk = _Chunk()
 
     @property
     def unwritten(self) -> int:
         """Records that wait, those included that are partly written."""
-        return len(self._entries) + self._count
+        return len(self._entries) + len(self._chunk.records)
 
     @property
     def first_unwritten(self) -> int | None:
         """Number of the first record that waits."""
-        if self._count:
-            return self._number
+        if self._chunk.records:
+            return self._chunk.number
         return self._entries[0][0] if self._entries else None
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing more will be added."""
+        return self._ending
+
+    @property
+    def waits_for_another(self) -> bool:
+        """Whether another output has to be written first."""
+        if self._predecessor is not None and self._predecessor.ended:
+            self._predecessor = None
+        return self._predecessor is not None
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits."""
-        return not (self._entries or self._count or self._chunk or self._must_end)
+        return not (self._entries or self._chunk.filled or (self._ending and not self._ended))
 
     @property
     def ended(self) -> bool:
         """Whether everything, the end included, was written."""
         return self._ended and self.idle
-
-    @property
-    def _must_end(self) -> bool:
-        return self._ending and not self._ended
 
     def add(self, number: int, weight: int, record: Record) -> None:
         """Add a record.
@@ -107,6 +110,10 @@ class Output:
             record: The record.
         """
         self._entries.append((number, weight, record))
+
+    def follow(self, predecessor: Output) -> None:
+        """Be written behind what another output has still to write to the same file."""
+        self._predecessor = predecessor
 
     def end(self) -> None:
         """Nothing more will be added; the format's end is written behind what waits."""
@@ -124,56 +131,48 @@ class Output:
         """
         if self.idle:
             return None
-        if not (self._chunk or self._count):
-            self._encode()
-        if self._chunk:
+        if not self._chunk.filled:
+            self._fill()
+        if self._chunk.octets:
             self._write()
-        written = self._weight, self._records
-        self._clear_chunk()
-        return written
+        written, self._chunk = self._chunk, _Chunk()
+        return written.weight, written.count
+
+    def _fill(self) -> None:
+        chunk = self._chunk
+        chunk.filled = True
+        chunk.number = self._entries[0][0] if self._entries else 0
+        while self._entries and chunk.weight < CHUNK:
+            _, weight, record = self._entries.popleft()
+            chunk.records.append(record)
+            chunk.weight += weight
+            chunk.count += weight > 0
+        if self._ending and not self._entries:
+            self._ended = chunk.ends = True
+        self._encode()
 
     def _encode(self) -> None:
-        size = 0
-        self._number = self._entries[0][0] if self._entries else 0
-        while self._entries and size < CHUNK:
-            _, weight, record = self._entries.popleft()
+        chunk = self._chunk
+        chunk.parts = []
+        for place, record in enumerate(chunk.records):
             part = self._octets_of(record)
-            self._count += 1
-            self._weight += weight
-            self._records += weight > 0
-            size += self._add_part(part)
-        self._add_part(self._gap())
-        if self._must_end and not self._entries:
-            self._ended = True
-            self._add_part(self._octets_of_end())
-        self._chunk = b"".join(self._parts)
+            if part is None:
+                self._on_lost(record)
+                gap = gap_after(record, 1, "a defect: the format could not express it")
+                chunk.records[place] = gap
+                part = self._octets_of(gap)
+            chunk.parts.append(part or b"")
+        if chunk.ends:
+            chunk.parts.append(self._octets_of_end())
+        chunk.octets = b"".join(chunk.parts)
+        chunk.done = 0
 
-    def _add_part(self, part: bytes) -> int:
-        if part:
-            self._parts.append(part)
-        return len(part)
-
-    def _octets_of(self, record: Record) -> bytes:
+    def _octets_of(self, record: Record) -> bytes | None:
         try:
-            part = self._writer.write(record)
+            return self._writer.write(record)
         except Exception as error:  # noqa: BLE001 -- a defect in a format must not end the log (P25)
             self._report(error)
-            first, count = self._unencodable or (record, 0)
-            self._unencodable = (first, count + 1)
-            self._on_lost(record)
-            return b""
-        return self._gap() + part if self._unencodable else part
-
-    def _gap(self) -> bytes:
-        if self._unencodable is None:
-            return b""
-        first, count = self._unencodable
-        self._unencodable = None
-        try:
-            return self._writer.write(gap_after(first, count, "the format failed to write them"))
-        except Exception as error:  # noqa: BLE001 -- as above; the loss is counted all the same
-            self._report(error)
-            return b""
+            return None
 
     def _octets_of_end(self) -> bytes:
         try:
@@ -193,37 +192,67 @@ class Output:
 
     def _write(self) -> None:
         for _ in range(_ATTEMPTS):
-            self.target.open()
-            try:
-                while self._done < len(self._chunk):
-                    self._done += self.target.write(memoryview(self._chunk)[self._done :])
-                vanished = self.target.vanished()
-            except BlockingIOError:
-                raise
-            except OSError:
-                self._done = self._restart()
-                self.target.close()
-                raise
-            if not vanished:
+            if self.target.open():
+                self._writer = self._make_writer()
+                self._encode()
+            if not self._write_chunk():
                 return
             self.target.close()
-            self._done = 0
             self._notices.warn(
                 "output_trouble",
                 f"{self.target.name} was removed while it was written; it is made anew",
                 cause="removed",
             )
-        raise FileNotFoundError("the file is removed again and again")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def _restart(self) -> int:
-        """Give the place in the chunk from which to go on after a failure."""
-        borders = [0, *itertools.accumulate(map(len, self._parts))]
-        border = borders[bisect.bisect_right(borders, self._done) - 1]
-        if border == self._done or self.target.cut(self._done - border):
-            return border
-        return self._done
+    def _write_chunk(self) -> bool:
+        """Write what is missing of the chunk; True if the file was deleted meanwhile."""
+        chunk = self._chunk
+        try:
+            while chunk.done < len(chunk.octets):
+                chunk.done += self.target.write(memoryview(chunk.octets)[chunk.done :])
+            return self.target.vanished()
+        except BlockingIOError:
+            raise
+        except OSError:
+            border = chunk.border()
+            if border == chunk.done or self.target.cut(chunk.done - border):
+                chunk.done = border
+            self.target.close()
+            raise
 
     def release(self) -> None:
         """Give the descriptor back; the next record opens the file again by its name."""
-        if self._done == 0:
+        if not self._chunk.done:
             self.target.close()
+
+
+@dataclass(slots=True, repr=False)
+class _Chunk:
+    """Records on their way into the file.
+
+    Attributes:
+        filled: Whether records were taken into it.
+        number: Number of the first record.
+        weight: What the records weigh.
+        count: How many they are, gaps of our own not counted.
+        ends: The format's end stands behind them.
+        parts: Each record's octets, and the end's.
+        octets: The parts, joined.
+        done: How many octets are written.
+    """
+
+    filled: bool = False
+    number: int = 0
+    weight: int = 0
+    count: int = 0
+    ends: bool = False
+    records: list[Record] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
+    octets: bytes = b""
+    done: int = 0
+
+    def border(self) -> int:
+        """Give the end of the last record that is written whole."""
+        borders = [0, *itertools.accumulate(map(len, self.parts))]
+        return borders[bisect.bisect_right(borders, self.done) - 1]

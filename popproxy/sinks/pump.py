@@ -113,9 +113,8 @@ class Pump:
         )
 
     def _until_retry(self) -> float | None:
-        if not self._busy:
-            return None
-        return max(0.0, min(output.retry_at for output in self._busy) - time.monotonic())
+        due = [output.retry_at for output in self._busy if not output.waits_for_another]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _deal_with(self, work: Work) -> None:
         for entry in work.entries:
@@ -126,7 +125,7 @@ class Pump:
             self._mark_busy(self._outputs.end())
         now = time.monotonic()
         for output in list(self._busy):
-            if output.retry_at <= now:
+            if output.retry_at <= now and not output.waits_for_another:
                 self._write(output)
         self._settle()
 

@@ -56,11 +56,12 @@ class StreamSink(QueuedSink):
         def make_writer() -> Writer:
             return writer_for(kind, putty_mode=putty_mode, tz=tz)
 
+        def make_writer_of_stream() -> Writer:
+            return _SessionBySession(make_writer) if kind == "putty" else make_writer()
+
         def make_outputs(on_lost: Callable[[Record], None]) -> StreamOutputs:
-            writer = _SessionBySession(make_writer) if kind == "putty" else make_writer()
-            output = Output(
-                StreamTarget(descriptor, name), writer, notices=notices, on_lost=on_lost
-            )
+            target = StreamTarget(descriptor, name)
+            output = Output(target, make_writer_of_stream, notices=notices, on_lost=on_lost)
             return StreamOutputs(output, one_by_one=kind == "putty", notices=notices)
 
         super().__init__(

@@ -37,8 +37,12 @@ class Target(Protocol):
         """Whether it holds a descriptor of its own that `close` would give back."""
         ...
 
-    def open(self) -> None:
-        """Make ready for writing whole records; does nothing if it is.
+    def open(self) -> bool:
+        """Make ready for writing whole records.
+
+        Returns:
+            True if what was written before is no longer in front of what comes now, because the
+            file was replaced or truncated: the format has to begin anew.
 
         Raises:
             OSError: It cannot be opened.
@@ -64,7 +68,7 @@ class Target(Protocol):
         ...
 
     def vanished(self) -> bool:
-        """Tell whether the file was deleted while it was open."""
+        """Tell, after writing, whether the file was deleted while it was open."""
         ...
 
     def close(self) -> None:
@@ -112,6 +116,8 @@ class FileTarget:
         self._notices = notices
         self._descriptor: int | None = None
         self._regular = False
+        self._identity: tuple[int, int] | None = None  # device and inode written to last
+        self._end = 0  # the file's size when it was written to last
         self._torn = False  # the last record is incomplete and could not be cut off
 
     @property
@@ -119,10 +125,24 @@ class FileTarget:
         """See `Target.is_open`."""
         return self._descriptor is not None
 
-    def open(self) -> None:
+    def open(self) -> bool:
         """See `Target.open`."""
-        if self._descriptor is not None:
-            return
+        opened = self._descriptor is None
+        if self._descriptor is None:
+            self._descriptor = self._open()
+        status = os.fstat(self._descriptor)
+        identity = (status.st_dev, status.st_ino)
+        known, self._identity = self._identity, identity
+        if known is None:
+            return False
+        if not self._regular:
+            return opened  # Who reads a FIFO now did not see what went through it before.
+        replaced = known != identity or status.st_size < self._end
+        if replaced:
+            self._end = 0
+        return replaced
+
+    def _open(self) -> int:
         descriptor = open_log(self.name)
         try:
             self._regular = _is_regular(descriptor)
@@ -138,7 +158,7 @@ class FileTarget:
             os.close(descriptor)
             raise
         self._torn = False
-        self._descriptor = descriptor
+        return descriptor
 
     def _ends_torn(self, descriptor: int) -> bool:
         size = os.fstat(descriptor).st_size
@@ -170,11 +190,11 @@ class FileTarget:
 
     def vanished(self) -> bool:
         """See `Target.vanished`."""
-        return (
-            self._descriptor is not None
-            and self._regular
-            and os.fstat(self._descriptor).st_nlink == 0
-        )
+        if self._descriptor is None or not self._regular:
+            return False
+        status = os.fstat(self._descriptor)
+        self._end = status.st_size
+        return status.st_nlink == 0
 
     def close(self) -> None:
         """See `Target.close`."""
@@ -199,9 +219,10 @@ class StreamTarget:
         self._descriptor = descriptor
         self._regular = False
 
-    def open(self) -> None:
+    def open(self) -> bool:
         """See `Target.open`."""
         self._regular = _is_regular(self._descriptor)
+        return False
 
     def write(self, data: memoryview) -> int:
         """See `Target.write`."""
