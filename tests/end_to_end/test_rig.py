@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.leaks import PASSWORD, forms, leaks
 from tests.support.mails import EIGHT_BIT, MAILS, digest
+from tests.support.programs import PACKAGES
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,13 @@ def test_the_digest_ignores_what_clients_add_and_nothing_else(mail: object) -> N
 def test_the_digest_sees_a_changed_octet() -> None:
     changed = EIGHT_BIT.content.replace(b"\xff", b"\xfe")
     assert digest(changed) != EIGHT_BIT.digest
+
+
+def test_ci_installs_every_program_that_tests_need() -> None:
+    script = (Path(__file__).parents[2] / ".ci" / "run").read_text()
+    listed = re.search(r"^packages=\((.*)\)$", script, re.MULTILINE)
+    assert listed
+    assert set(listed[1].split()) == set(PACKAGES.values())
 
 
 SAMPLE = """
