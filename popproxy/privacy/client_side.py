@@ -1,0 +1,202 @@
+"""The client's events to records: the side where secrets come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from popproxy.pop3.events import Command, Data, End, Injected, LinePart, Read, SaslResponse, Side
+from popproxy.privacy.commands import (
+    MASKED,
+    ShownCommand,
+    hidden_parts,
+    show_command,
+    show_hidden,
+    show_keyword,
+    split_line,
+)
+from popproxy.privacy.masking import reads_of
+from popproxy.privacy.recording import Recording, Start
+from popproxy.privacy.tables import text_of
+from popproxy.records import CommandPart
+
+_NUMBERED = frozenset({"RETR", "DELE", "TOP", "LIST", "UIDL"})
+_MAX_INJECTED_LINES = 32
+
+
+def command(known: Recording, event: Command) -> None:
+    """Record a command.
+
+    Args:
+        known: The session's recording.
+        event: The command.
+    """
+    known.commands += 1
+    at, joined = event.at, event.joined
+    reads: Sequence[Read] = event.reads
+    if event.overlong:
+        if known.client_line is not None:
+            reads, joined = known.client_line
+            known.client_line = None
+        known.overflow(at)
+        shown = show_keyword(event.keyword, split_line(event.raw)[1])
+    elif known.logins.exchange is not None:  # every line is a secret (P09)
+        shown = show_hidden(event.raw)
+    else:
+        shown = show_command(event.raw, known.policy.pseudonyms)
+    secrets = known.logins.command(event.seq, shown)
+    if secrets:
+        known.learn(secrets, at)
+    if shown.user is not None:
+        known.learn_user(shown.user, at)
+    raw, arguments, hidden_from, masked = (
+        shown.raw,
+        shown.arguments,
+        shown.hidden_from,
+        shown.masked,
+    )
+    if known.learned.active and arguments is not None:
+        shown = _mask_what_was_learned(known, shown, event.raw)
+        raw, arguments, hidden_from, masked = (
+            shown.raw,
+            shown.arguments,
+            shown.hidden_from,
+            shown.masked,
+        )
+    number: int | None = None
+    if arguments is not None and not masked and shown.command in _NUMBERED:
+        number = int(arguments.split()[0])
+    known.out.append(
+        known.make.command(
+            at,
+            raw,
+            reads_of(reads, hidden_from, len(raw)),
+            CommandPart(
+                seq=event.seq,
+                state=event.state.value,
+                command=shown.command,
+                arguments=text_of(arguments) if arguments is not None else None,
+                message_number=number,
+                pipelined=event.pipelined,
+                complete=event.terminated,
+            ),
+            joined=joined,
+            masked=masked,
+        )
+    )
+    if shown.command in ("PASS", "APOP") or shown.initial is not None:
+        known.credentials_sent(at, event.seq)
+
+
+def _mask_what_was_learned(known: Recording, shown: ShownCommand, sent: bytes) -> ShownCommand:
+    """Look for secrets in what a command shows (P04)."""
+    if known.learned.overflowed:
+        hidden = show_keyword(shown.command.encode(), split_line(sent)[1])
+        return hidden._replace(mechanism=shown.mechanism, initial=shown.initial)
+    raw, first = known.mask_spans(shown.raw, known.learned.find(shown.raw).spans)
+    if first is None:
+        return shown
+    return shown._replace(
+        raw=raw,
+        arguments=known.mask(shown.arguments or b""),
+        hidden_from=first if shown.hidden_from is None else min(first, shown.hidden_from),
+        masked=("raw", "pop3.arguments"),
+    )
+
+
+def sasl_response(known: Recording, event: SaslResponse) -> None:
+    """Record a line of a SASL exchange (P09).
+
+    Args:
+        known: The session's recording.
+        event: The line.
+    """
+    at, joined = event.at, event.joined
+    reads: Sequence[Read] = event.reads
+    line, line_end = split_line(event.raw)
+    login = known.logins.exchanging(event.seq)
+    if event.overlong:
+        if known.client_line is not None:
+            reads, joined = known.client_line
+            known.client_line = None
+        known.overflow(at)
+    else:
+        known.learn(login.responded(line), at)
+        known.learn_user(login.user, at)
+    raw = MASKED + line_end
+    known.out.append(
+        known.make.data(
+            at,
+            Side.CLIENT,
+            "sasl-response",
+            raw,
+            reads_of(reads, 0, len(raw)),
+            seq=event.seq,
+            joined=joined,
+            masked=True,
+        )
+    )
+    known.credentials_sent(at, event.seq)
+
+
+def line_part(known: Recording, event: LinePart) -> None:
+    """Note a part of an overlong line: when it began, and nothing else.
+
+    Args:
+        known: The session's recording.
+        event: The part.
+    """
+    if known.client_line is None:
+        known.client_line = Start(event.reads, event.joined)
+
+
+def message(known: Recording, event: Data | End) -> None:
+    """Record a message that the client sends behind XTND XMIT: that there is one (P01).
+
+    Args:
+        known: The session's recording.
+        event: A piece of it, or its end.
+    """
+    raw, hidden_from = event.raw, None
+    if isinstance(event, Data):
+        if known.message_begun:
+            return
+        known.message_begun = True
+        raw, hidden_from = MASKED + b"\r\n", 0
+    else:
+        known.message_begun = False
+    known.out.append(
+        known.make.data(
+            event.at,
+            Side.CLIENT,
+            "content",
+            raw,
+            reads_of(event.reads, hidden_from, len(raw)),
+            seq=event.seq,
+            joined=event.joined,
+            masked=hidden_from is not None,
+        )
+    )
+
+
+def injected(known: Recording, event: Injected) -> None:
+    """Record plaintext behind STLS: that there was some, once for each side.
+
+    Args:
+        known: The session's recording.
+        event: The octets.
+    """
+    if event.side is Side.CLIENT:
+        lines = event.raw.split(b"\n", _MAX_INJECTED_LINES)
+        if len(lines) > _MAX_INJECTED_LINES:
+            known.overflow(event.at)
+        for line in lines:
+            known.learn(hidden_parts(line.removesuffix(b"\r")), event.at)
+    if event.side in known.injected:
+        return
+    known.injected |= {event.side}
+    reads = (Read(event.at, len(MASKED)),)
+    known.out.append(
+        known.make.data(
+            event.at, event.side, "line", MASKED, reads, joined=event.joined, masked=True
+        )
+    )

@@ -1,0 +1,264 @@
+"""The forms in which a secret may turn up again, and texts made ready to be searched for them.
+
+A `Form` is a secret as it looks in one encoding. A `Text` is a piece of traffic as it looks when
+one encoding is undone; it knows for each of its octets where it came from, so that what is found in
+it can be masked in the original. Everything is lower case: a secret is looked for without regard
+to case, and for base64 that costs next to no false finds.
+
+Two kinds of search cover all encodings:
+
+* *plainly*: the secret itself, in the text as it stands and in the text with quoted-printable
+  undone, with percent-encoding undone, and with both undone one after the other. Undoing leaves
+  alone what is not encoded, so that a secret that is encoded in part is found, too, and so is one
+  that a soft line break of quoted-printable cuts.
+* *packed*: base64 at its three alignments, and hexadecimal digits, in each of the same texts with
+  line ends, blanks and colons left out, since both encodings are wrapped and grouped at will.
+
+Base64 puts six bits into a letter, so that the letters at both ends of an encoded secret may hold
+bits of it and bits of their neighbours. The form is what lies between; its neighbours count as
+found with it, and so does the padding, which would tell the secret's length.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+GAPS = b"\t\n\r :"
+"""What is left out of a packed text."""
+
+_GAP = re.compile(b"[" + GAPS + b"]+")
+_BASE64_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789+/")
+_PACKING = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"abcdefghijklmnopqrstuvwxyz+/"
+)  # the URL-safe alphabet of base64 (RFC 4648, section 5) is made the usual one
+_ESCAPES = {f"{octet:02x}".encode(): bytes([octet]).lower() for octet in range(256)}
+_PERCENT, _EQUALS = b"%", b"="
+_MAX_PADDING = 2
+
+Span = tuple[int, int]
+"""Where something begins, and where it ends, in octets."""
+
+
+def packed(data: bytes) -> bytes:
+    """Fold case, make URL-safe base64 usual base64 and leave `GAPS` out, in one pass.
+
+    Args:
+        data: Any octets.
+    """
+    return data.translate(_PACKING, GAPS)
+
+
+class Form(NamedTuple):
+    """A secret in one encoding.
+
+    Attributes:
+        text: What to look for, lower case.
+        packed: Whether to look in packed texts, else in plain ones.
+        left: The letter before holds bits of the secret, too.
+        right: The letter behind holds bits of the secret, too.
+    """
+
+    text: bytes
+    packed: bool
+    left: bool = False
+    right: bool = False
+
+
+def forms(secret: bytes) -> list[Form]:
+    """Give the forms of a secret: plain, hexadecimal, base64 at each alignment.
+
+    Args:
+        secret: The secret, at least two octets.
+    """
+    plain = {secret.lower()}
+    if not secret.isascii():  # letters beyond ASCII have two cases, too
+        text = secret.decode(errors="surrogateescape")
+        plain |= {each.encode(errors="surrogateescape") for each in (text.lower(), text.upper())}
+    if b" " in secret:  # as encoded words (RFC 2047, section 4.2) and forms of the web have it
+        plain |= {each.replace(b" ", blank) for each in plain for blank in (b"_", b"+")}
+    found = [Form(each.lower(), packed=False) for each in sorted(plain)]
+    found.append(Form(secret.hex().encode(), packed=True))
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + secret)
+        start, whole = -(-before * 8 // 6), (before + len(secret)) * 8
+        found.append(
+            Form(
+                packed(encoded[start : whole // 6]),
+                packed=True,
+                left=before > 0,
+                right=whole % 6 > 0,
+            )
+        )
+    return found
+
+
+class Text:
+    """A piece of traffic with encodings undone.
+
+    Attributes:
+        data: The octets to search.
+        parent: The text that this one was made of; None for the original.
+    """
+
+    __slots__ = ("_at", "_from", "_widths", "data", "parent")
+
+    def __init__(self, data: bytes, parent: Text | None = None) -> None:
+        self.data = data
+        self.parent = parent
+        # The octet at _at[k] came from _widths[k] octets of the parent at _from[k]; those behind
+        # it, up to the next entry, from one octet each.
+        self._at: list[int] = [0]
+        self._from: list[int] = [0]
+        self._widths: list[int] = [1]
+
+    def __repr__(self) -> str:
+        """Name the type and no content (P13)."""
+        return "<Text>"
+
+    def _note(self, at: int, origin: int, width: int = 1) -> None:
+        if self._at[-1] == at:  # nothing lay between: the newer entry replaces the older
+            self._from[-1], self._widths[-1] = origin, width
+        else:
+            self._at.append(at)
+            self._from.append(origin)
+            self._widths.append(width)
+
+    def packed(self) -> Text:
+        """Make the packed text of this one."""
+        made = Text(packed(self.data), self)
+        removed = 0
+        for gap in _GAP.finditer(self.data):
+            made._note(gap.start() - removed, gap.end())
+            removed += gap.end() - gap.start()
+        return made
+
+    def unescaped(self, mark: bytes) -> Text:
+        """Make the text with quoted-printable (`=`) or percent-encoding (`%`) undone.
+
+        Args:
+            mark: `=` or `%`.
+        """
+        pieces: list[tuple[bytes, int, int]] = []
+        data = b"".join(_unescape(self.data, mark, pieces))
+        made = Text(data, self)
+        at = origin = 0
+        for octets, width, literal in pieces:
+            if octets:
+                made._note(at, origin, width)
+            at += len(octets)
+            origin += width
+            made._note(at, origin)
+            at += literal
+            origin += literal
+        return made
+
+    def original(self, start: int, end: int) -> Span:
+        """Tell where octets of this text stand in the original.
+
+        Args:
+            start: The first.
+            end: Behind the last; greater than `start`.
+        """
+        text: Text = self
+        while text.parent is not None:
+            start, _ = text._origin(start)
+            last, width = text._origin(end - 1)
+            end = last + width
+            text = text.parent
+        return start, end
+
+    def _origin(self, position: int) -> tuple[int, int]:
+        entry = bisect_right(self._at, position) - 1
+        behind = position - self._at[entry]
+        return self._from[entry] + behind, 1 if behind else self._widths[entry]
+
+    def widened(self, start: int, end: int, form: Form) -> Span:
+        """Add the letters that share bits with an encoded secret, and the padding.
+
+        Args:
+            start: Where the form begins in this text.
+            end: Where it ends.
+            form: The form.
+        """
+        data = self.data
+        if form.left and start and data[start - 1] in _BASE64_LETTERS:
+            start -= 1
+        if form.right and end < len(data) and data[end] in _BASE64_LETTERS:
+            end += 1
+        if form.packed:
+            for _ in range(_MAX_PADDING):
+                if data[end : end + 1] == _EQUALS:
+                    end += 1
+        return start, end
+
+
+def unescaped_texts(data: bytes) -> Iterator[bytes]:
+    """Give what a text is with its encodings undone, for a first look; nothing if it has none.
+
+    Args:
+        data: The text, lower case.
+    """
+    if _PERCENT in data:
+        yield b"".join(_unescape(data, _PERCENT))
+    if _EQUALS in data:
+        printable = b"".join(_unescape(data, _EQUALS))
+        yield printable
+        if _PERCENT in printable:
+            yield b"".join(_unescape(printable, _PERCENT))
+
+
+def all_texts(data: bytes) -> Iterator[Text]:
+    """Give the same, and the text itself, as texts that know their origin.
+
+    Args:
+        data: The text, as it stands on the wire.
+    """
+    plain = Text(data.lower())
+    yield plain
+    if _PERCENT in data:
+        yield plain.unescaped(_PERCENT)
+    if _EQUALS in data:
+        printable = plain.unescaped(_EQUALS)
+        yield printable
+        if _PERCENT in printable.data:
+            yield printable.unescaped(_PERCENT)
+
+
+def _unescape(
+    data: bytes, mark: bytes, pieces: list[tuple[bytes, int, int]] | None = None
+) -> Iterator[bytes]:
+    """Undo one encoding, lower case in and out.
+
+    Args:
+        data: The text.
+        mark: What begins an escape.
+        pieces: If given, it gets for each mark the octets that it stands for, how many octets it
+            is wide, and how many literal octets follow it; before these, an entry for the octets
+            before the first mark.
+
+    Yields:
+        The pieces of the result.
+    """
+    first, *rest = data.split(mark)
+    yield first
+    if pieces is not None:
+        pieces.append((b"", 0, len(first)))
+    for text in rest:
+        octets = _ESCAPES.get(text[:2])
+        if octets is not None:
+            width = 3
+        elif mark == _EQUALS and (text[:1] == b"\n" or text[:2] == b"\r\n"):
+            # A soft line break; the dot that byte-stuffing put behind it goes, too.
+            octets, width = b"", text.index(b"\n") + 2
+            width += text[width - 1 : width] == b"."
+        else:
+            octets, width = mark, 1
+        literal = text[width - 1 :]
+        yield octets
+        yield literal
+        if pieces is not None:
+            pieces.append((octets, width, len(literal)))

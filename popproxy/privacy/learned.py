@@ -1,0 +1,233 @@
+"""The secrets that a session has seen, and the search for them in what may be told (P04, P05).
+
+What a client hides from a reader of the log, the server may still send back: in an error message,
+in a message, encoded or not. Every secret is therefore remembered for as long as its session lives,
+and looked for in everything that leaves it.
+
+The search has two stages. The first packs the text (see `popproxy.privacy.forms`) and looks for the
+head of each form with `in`, at about a nanosecond for each octet and some tenths of one for each
+form. Nearly always it finds nothing, and that is all. What it finds may be an accident of packing;
+the second stage, slow and exact, tells where in the original secrets stand.
+
+Bounds: a session keeps up to `MAX_SECRETS` secrets of together `MAX_OCTETS` octets. One more, and
+nothing can be told any longer without a risk: `overflowed` says so, and `find` finds all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, NoReturn
+
+from popproxy.privacy.forms import Form, Span, Text, all_texts, forms, packed, unescaped_texts
+
+MIN_SECRET = 6
+"""Octets of the shortest secret that is looked for: the gaps that a shorter one left would tell it,
+and wreck the log (P05)."""
+
+MAX_SECRETS = 64
+MAX_OCTETS = 32_768
+
+HEAD = 64
+"""Octets of a form by which it is first looked for; the rest is compared where the head stands."""
+
+REACH = 1_024
+"""Octets of a text in which the head of any form fits whole, wrapped and escaped as is usual."""
+
+_RUN = 8  # octets of a secret that count as an echo of it that was cut
+_SAMPLE, _STRIDE = 4, 5  # any _RUN octets hold a sample that begins at a multiple of the stride
+_MAX_SAMPLES = 200  # samples that may be found in a line before all of it counts as an echo
+_BLANKS = b" \t"
+_SURE_END = 4  # octets behind a find that may still belong to it: shared letter and padding
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        spans: Where secrets stand, in order, apart from each other.
+        unfinished: Where something begins that reaches the end of the text and may go on behind
+            it; None if there is no such thing.
+    """
+
+    spans: Sequence[Span]
+    unfinished: int | None = None
+
+
+NOTHING = Found(())
+
+
+class Learned:
+    """The secrets of one session.
+
+    Attributes:
+        overflowed: More secrets came than are kept.
+    """
+
+    __slots__ = ("_heads", "_joined", "_secrets", "_size", "overflowed")
+
+    def __init__(self) -> None:
+        self._secrets: tuple[bytes, ...] = ()
+        self._heads: tuple[bytes, ...] = ()
+        self._joined = b""
+        self._size = 0
+        self.overflowed = False
+
+    def __repr__(self) -> str:
+        """Name the type and no content (P13)."""
+        return "<Learned>"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: secrets never leave the process (P13)."""
+        raise TypeError("learned secrets cannot be pickled")
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to look for."""
+        return self.overflowed or bool(self._heads)
+
+    def learn(self, secrets: Iterable[bytes]) -> None:
+        """Remember secrets.
+
+        Args:
+            secrets: Each as it was sent; those that are too short to be looked for are passed over.
+        """
+        for secret in secrets:
+            if len(secret) < MIN_SECRET or secret in self._secrets or self.overflowed:
+                continue
+            self._size += len(secret)
+            if self._size > MAX_OCTETS or len(self._secrets) == MAX_SECRETS:
+                self.overflow()
+                continue
+            self._secrets += (secret,)
+            heads = {packed(form.text[:HEAD]) for form in forms(secret)}.union(self._heads)
+            # A head that holds another cannot be there without it.
+            self._heads = tuple(
+                head for head in sorted(heads) if not any(o in head for o in heads if o != head)
+            )
+            self._joined += secret.lower() + b"\n"
+
+    def overflow(self) -> None:
+        """Note that a secret came that cannot be kept; from here on everything counts as one."""
+        self.overflowed = True
+        self._secrets = self._heads = ()
+        self._joined = b""
+
+    def find(self, data: bytes) -> Found:
+        """Look for secrets.
+
+        Args:
+            data: A text as it stands on the wire.
+        """
+        if self.overflowed:
+            return Found([(0, len(data))]) if data else NOTHING
+        if len(data) < MIN_SECRET or not self._heads:
+            return NOTHING
+        if self._suspect(packed(data)):
+            return self._locate(data)
+        if b"=" in data or b"%" in data:
+            for text in unescaped_texts(data.lower()):
+                if self._suspect(packed(text)):
+                    return self._locate(data)
+        return NOTHING
+
+    def find_echoes(self, line: bytes) -> Sequence[Span]:
+        """Look for secrets, also for pieces of them: servers cut what they send back.
+
+        A piece counts from eight octets on, and with it the whole word that it stands in: where
+        the piece ends may otherwise be chance.
+
+        Args:
+            line: A line of the server.
+        """
+        spans = self.find(line).spans
+        if len(line) < _RUN or not self._joined:
+            return spans
+        low, joined = line.lower(), self._joined
+        hits = [
+            at
+            for at in range(0, len(low) - _SAMPLE + 1, _STRIDE)
+            if low[at : at + _SAMPLE] in joined
+        ]
+        if not hits:
+            return spans
+        if len(hits) > _MAX_SAMPLES:
+            return [(0, len(line))]
+        pieces = [
+            _word_around(low, at, at + _RUN)
+            for hit in hits
+            for at in range(max(hit - _SAMPLE, 0), hit + 1)
+            if len(run := low[at : at + _RUN]) == _RUN and run in joined
+        ]
+        return united([*spans, *pieces]) if pieces else spans
+
+    def _suspect(self, text: bytes) -> bool:
+        return any(head in text for head in self._heads)
+
+    def _locate(self, data: bytes) -> Found:
+        spans: list[Span] = []
+        open_at: list[int] = []
+        wanted = [form for secret in self._secrets for form in forms(secret)]
+        for text in all_texts(data):
+            for searched in (text, text.packed()):
+                for form in wanted:
+                    if form.packed == (searched is not text):
+                        _search(searched, form, spans, open_at)
+        found = united(spans)
+        if found and found[-1][1] == len(data):
+            open_at.append(found[-1][0])
+        return Found(found, min(open_at, default=None))
+
+
+def _search(text: Text, form: Form, spans: list[Span], open_at: list[int]) -> None:
+    """Find all places of a form in a text, those that overlap included."""
+    data, wanted = text.data, form.text
+    head, size = wanted[:HEAD], len(wanted)
+    at = data.find(head)
+    while at >= 0:
+        end = at + size
+        if data[at:end] != wanted:
+            end = at + _common(data[at:end], wanted)
+        span = text.original(*text.widened(at, end, form))
+        spans.append(span)
+        if end + _SURE_END > len(data):
+            open_at.append(span[0])
+        # Of the places that overlap or touch this one only the last is needed.
+        further = data.rfind(head, at + 1, end + len(head))
+        at = further if further >= 0 else data.find(head, end)
+
+
+def _common(data: bytes, wanted: bytes) -> int:
+    """Count the octets that two texts have in common at their beginning."""
+    low, high = 0, min(len(data), len(wanted))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if data[:middle] == wanted[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _word_around(line: bytes, start: int, end: int) -> Span:
+    while start and line[start - 1] not in _BLANKS:
+        start -= 1
+    while end < len(line) and line[end] not in b" \t\r\n":
+        end += 1
+    return start, end
+
+
+def united(spans: Iterable[Span]) -> list[Span]:
+    """Sort spans and unite those that overlap or touch.
+
+    Touching ones, too: how many stand side by side would otherwise tell how long they are.
+
+    Args:
+        spans: In any order.
+    """
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found

@@ -1,0 +1,336 @@
+"""Events to records: the only way from what was said to what may be told.
+
+`Recorder` takes a session's events in their order and makes records of them. It fails closed: what
+it does not know to be harmless it hides. Three layers see to that, each of which would do for
+nearly all traffic:
+
+1. A client's line is shown as far as an allow-list knows it (`popproxy.privacy.commands`); lines of
+   a SASL exchange, of either side, never are.
+2. What was hidden is learned, and looked for in all that is told later
+   (`popproxy.privacy.learned`).
+3. Where the session is out of step, what may belong to a message counts as such; and where more
+   secrets came than can be kept, nothing is told any longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import NoReturn, TypeVar, cast
+
+from popproxy import __version__
+from popproxy.pop3.events import (
+    Command,
+    Data,
+    Departure,
+    End,
+    Ending,
+    Event,
+    Greeting,
+    Injected,
+    LinePart,
+    Opaque,
+    OpaqueReason,
+    OpaqueStarted,
+    Response,
+    SaslChallenge,
+    SaslResponse,
+    Side,
+    TlsStarted,
+    Unanswered,
+    Unexpected,
+)
+from popproxy.pop3.findings import FindingCode
+from popproxy.privacy import client_side, server_side
+from popproxy.privacy.maker import Maker
+from popproxy.privacy.opaque import OpaqueSide
+from popproxy.privacy.policy import Policy
+from popproxy.privacy.recording import Recording
+from popproxy.records import (
+    Endpoint,
+    EventPart,
+    Record,
+    RoutePart,
+    SessionEnd,
+    SessionStart,
+    SummaryPart,
+    TlsPart,
+)
+
+_E = TypeVar("_E", bound=Event)
+_Handler = Callable[[Recording, Event], None]
+_SERVER = Side.SERVER
+
+
+def _data(known: Recording, event: Data) -> None:
+    if event.side is _SERVER:
+        server_side.data(known, event)
+    else:
+        client_side.message(known, event)
+
+
+def _end(known: Recording, event: End) -> None:
+    if event.side is _SERVER:
+        server_side.end(known, event)
+    else:
+        client_side.message(known, event)
+
+
+def _line_part(known: Recording, event: LinePart) -> None:
+    if event.side is _SERVER:
+        server_side.line_part(known, event)
+    else:
+        client_side.line_part(known, event)
+
+
+def _departure(known: Recording, event: Departure) -> None:
+    if event.code is FindingCode.STEP_LOST:
+        known.in_step = False
+    elif event.code is FindingCode.STEP_RECOVERED:
+        known.in_step = True
+    known.find(event.at, event.code, event.side.value, seq=event.seq, count=event.count)
+
+
+def _tls_started(known: Recording, _event: TlsStarted) -> None:
+    known.tls = True
+    known.injected = frozenset()
+    known.logins.forget()
+    known.listing = known.unique_ids = None
+
+
+def _opaque_started(known: Recording, event: OpaqueStarted) -> None:
+    tls = event.reason in (OpaqueReason.STLS_PASSED, OpaqueReason.TLS_ON_PLAIN_PORT)
+    known.opaque = {side: OpaqueSide(tls=tls) for side in Side}
+    known.tls = known.tls or tls
+    if tls:
+        known.out.append(known.make.tls_start(event.at, TlsPart(leg="client", passed_through=True)))
+
+
+def _opaque(known: Recording, event: Opaque) -> None:
+    if known.opaque is not None:
+        known.opaque[event.side].feed(event.raw)
+
+
+def _handler(handle: Callable[[Recording, _E], None]) -> _Handler:
+    """Let a handler of one type of event stand in the table of all."""
+    return cast(_Handler, handle)
+
+
+_HANDLERS: dict[type[Event], _Handler] = {
+    Command: _handler(client_side.command),
+    Response: _handler(server_side.response),
+    Data: _handler(_data),
+    End: _handler(_end),
+    Greeting: _handler(server_side.greeting),
+    SaslResponse: _handler(client_side.sasl_response),
+    SaslChallenge: _handler(server_side.sasl_challenge),
+    Unexpected: _handler(server_side.unexpected),
+    Unanswered: _handler(server_side.unanswered),
+    LinePart: _handler(_line_part),
+    Injected: _handler(client_side.injected),
+    Departure: _handler(_departure),
+    TlsStarted: _handler(_tls_started),
+    OpaqueStarted: _handler(_opaque_started),
+    Opaque: _handler(_opaque),
+}
+"""What is done with an event. `StlsWaiting` and `Eof` add nothing that other events do not tell."""
+
+
+class Recorder:
+    r"""Makes records of one session's events.
+
+    Example:
+        >>> from datetime import datetime, timezone
+        >>> from popproxy.pop3 import Session, Side
+        >>> session, start = Session(), datetime.now(timezone.utc)
+        >>> recorder = Recorder("s1", Policy(), started_at=start, started_ns=0)
+        >>> [record] = recorder.record(session.receive(Side.SERVER, b"+OK ready\r\n", at=0))
+        >>> record.event.action
+        'pop3.greeting'
+    """
+
+    __slots__ = ("_failed", "_known")
+
+    def __init__(
+        self,
+        session_id: str,
+        policy: Policy,
+        started_at: datetime,
+        started_ns: int,
+        *,
+        upstream_is_local: bool = True,
+    ) -> None:
+        """Begin.
+
+        Args:
+            session_id: The session's name in all its records.
+            policy: How it is recorded.
+            started_at: When it began, UTC.
+            started_ns: The same moment on the monotonic clock, in nanoseconds.
+            upstream_is_local: Whether the server is on this host, or reached by TLS only; if not,
+                credentials in clear are a finding (P19).
+        """
+        make = Maker(session_id, started_at, started_ns)
+        self._known = Recording(make, policy, upstream_is_local=upstream_is_local)
+        self._failed = False
+
+    def __repr__(self) -> str:
+        """Name the type and no content (P13)."""
+        return "<Recorder>"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: secrets never leave the process (P13)."""
+        raise TypeError("recorders hold secrets and cannot be pickled")
+
+    def start(
+        self,
+        *,
+        client: Endpoint,
+        listener: Endpoint,
+        server: Endpoint | None,
+        route: RoutePart,
+        notice: str,
+        rewrites: Sequence[str] = (),
+    ) -> list[Record]:
+        """Make the session's first record.
+
+        Args:
+            client: Where the client is.
+            listener: Where it connected to.
+            server: Where the server is, if it is known yet.
+            route: Which listener and upstream the session uses.
+            notice: Says that mail is recorded, and how it is masked (P71).
+            rewrites: What changes traffic in this session (P28).
+        """
+        known = self._known
+        return [
+            SessionStart(
+                timestamp=known.make.time(known.make.started_ns),
+                schema="popproxy/1",
+                session=known.make.session(),
+                event=EventPart(action="session.start"),
+                client=client,
+                server=server,
+                listener=listener,
+                route=route,
+                policy=known.policy.told(),
+                notice=notice,
+                version=__version__,
+                rewrites=list(rewrites),
+            )
+        ]
+
+    def record(self, events: Iterable[Event]) -> list[Record]:
+        """Make records of events.
+
+        Args:
+            events: What `popproxy.pop3.Session` gave, in its order.
+
+        Returns:
+            The records that are complete by now. Content is held back for a while; see
+            `popproxy.privacy.masking`.
+        """
+        known = self._known
+        if self._failed:
+            return []
+        at = 0
+        for event in events:
+            at = event.at
+            handle = _HANDLERS.get(type(event))
+            if handle is not None:
+                handle(known, event)
+        if known.content is not None:
+            server_side.drain(known, known.content, at, ended=False)
+        if known.learned.overflowed:
+            known.tell_overflow(at)
+        out, known.out = known.out, []
+        return out
+
+    def finding(
+        self,
+        code: FindingCode,
+        *,
+        at: int,
+        where: str = "",
+        count: int | None = None,
+        command_seq: int | None = None,
+    ) -> list[Record]:
+        """Make the record of something that was found elsewhere.
+
+        Args:
+            code: What.
+            at: When, monotonic, in nanoseconds.
+            where: In words; nothing of a peer's.
+            count: A figure that belongs to it.
+            command_seq: The command that it concerns.
+        """
+        return [self._known.make.finding(at, code, where, seq=command_seq, count=count)]
+
+    def fail(self, at: int) -> list[Record]:
+        """Give up: the session, or this recorder, failed (P25). Nothing more is told but the end.
+
+        Args:
+            at: When, monotonic, in nanoseconds.
+        """
+        if self._failed:
+            return []
+        self._failed = True
+        known = self._known
+        known.content, known.out = None, []
+        return [known.make.finding(at, FindingCode.PARSER_FAILED)]
+
+    def end(self, *, reason: str, detail: str | None = None, at: int) -> list[Record]:
+        """Make the session's last records.
+
+        Args:
+            reason: Why it ended.
+            detail: The cause in words, if there is one; nothing of a peer's.
+            at: When, monotonic, in nanoseconds.
+        """
+        known = self._known
+        make = known.make
+        if not self._failed:
+            if known.content is not None:
+                server_side.end(known, End(side=_SERVER, seq=None, ending=Ending.CUT_OFF, at=at))
+            known.tell_overflow(at)
+            self._end_opaque(at)
+        out, known.out = known.out, []
+        out.append(
+            SessionEnd(
+                timestamp=make.time(at),
+                schema="popproxy/1",
+                session=make.session(),
+                event=EventPart(action="session.end", duration=at - make.started_ns),
+                summary=SummaryPart(
+                    reason=reason,
+                    detail=detail,
+                    commands=known.commands,
+                    messages_retrieved=known.retrieved,
+                    deletions_pending=known.pending,
+                    deletions_committed=known.committed,
+                    octets_client=make.client,
+                    octets_server=make.server,
+                    unmatched_responses=known.unmatched,
+                    unanswered_commands=known.unanswered,
+                    findings=make.findings,
+                ),
+            )
+        )
+        return out
+
+    def _end_opaque(self, at: int) -> None:
+        """Tell the counts of traffic that was not read (P18)."""
+        known = self._known
+        for side, seen in (known.opaque or {}).items():
+            if not seen.octets:
+                continue
+            octets = seen.octets if side is _SERVER else None
+            known.make.server += octets or 0
+            known.out.append(known.make.data(at, side, "opaque", b"", octets=octets))
+            if seen.records is not None:
+                part = TlsPart(
+                    leg="upstream" if side is _SERVER else "client",
+                    passed_through=True,
+                    record_types=dict(sorted(seen.records.types.items())),
+                )
+                known.out.append(known.make.tls_end(at, part))

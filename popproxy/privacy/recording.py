@@ -1,0 +1,235 @@
+"""What is known of a session while it is recorded: shared by the two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from popproxy.pop3.events import Read, Side
+from popproxy.pop3.findings import FindingCode
+from popproxy.privacy.forms import Span
+from popproxy.privacy.learned import Learned
+from popproxy.privacy.logins import Login, Logins, Outcome
+from popproxy.privacy.maker import Maker
+from popproxy.privacy.masking import replace
+from popproxy.privacy.multiline import LongLine, MultiLine
+from popproxy.privacy.opaque import OpaqueSide
+from popproxy.privacy.policy import Policy
+from popproxy.privacy.tables import Remembered, text_of
+from popproxy.records import MASK, AuthPart, Record
+
+
+class Start(NamedTuple):
+    """How an overlong line began."""
+
+    reads: Sequence[Read]
+    joined: bool
+
+
+class Recording:
+    """The state of a session's recording.
+
+    Attributes:
+        make: Makes the records.
+        policy: How the session is recorded.
+        upstream_is_local: Whether credentials reach the server without passing a network in clear.
+        out: Records of the call under way.
+        learned: The session's secrets.
+        logins: Who logs in.
+        content: The multi-line response on its way.
+        client_line: The overlong line that the client is sending.
+        server_line: The overlong line that the server is sending; how it began if it is hidden.
+        message_begun: The client is sending a message.
+        injected: Sides whose injected octets have been told of.
+        in_step: Commands and responses are in step.
+        tls: The traffic came out of TLS, or is TLS.
+        opaque: What is known of traffic that is not read, by side.
+        opaque_tls: Whether that is TLS.
+        listing: What LIST told.
+        unique_ids: What UIDL told.
+        commands: How many commands there were.
+        retrieved: How many messages came whole.
+        pending: Deletions marked.
+        committed: Deletions that QUIT confirmed.
+        unmatched: Responses that answer nothing.
+        unanswered: Commands without an answer.
+    """
+
+    __slots__ = (
+        "_clear_told",
+        "_overflow_told",
+        "client_line",
+        "commands",
+        "committed",
+        "content",
+        "in_step",
+        "injected",
+        "learned",
+        "listing",
+        "logins",
+        "make",
+        "message_begun",
+        "opaque",
+        "opaque_tls",
+        "out",
+        "pending",
+        "policy",
+        "retrieved",
+        "server_line",
+        "tls",
+        "unanswered",
+        "unique_ids",
+        "unmatched",
+        "upstream_is_local",
+    )
+
+    def __init__(self, make: Maker, policy: Policy, *, upstream_is_local: bool) -> None:
+        self.make = make
+        self.policy = policy
+        self.upstream_is_local = upstream_is_local
+        self.out: list[Record] = []
+        self.learned = Learned()
+        self.logins = Logins()
+        self.content: MultiLine | None = None
+        self.client_line: Start | None = None
+        self.server_line: LongLine | Start | None = None
+        self.message_begun = False
+        self.injected: frozenset[Side] = frozenset()
+        self.in_step = True
+        self.tls = False
+        self.opaque: dict[Side, OpaqueSide] | None = None
+        self.opaque_tls = False
+        self.listing: Remembered | None = None
+        self.unique_ids: Remembered | None = None
+        self.commands = self.retrieved = self.pending = self.committed = 0
+        self.unmatched = self.unanswered = 0
+        self._overflow_told = self._clear_told = False
+
+    def __repr__(self) -> str:
+        """Name the type and no content (P13)."""
+        return "<Recording>"
+
+    def find(
+        self,
+        at: int,
+        code: FindingCode,
+        where: str = "",
+        *,
+        seq: int | None = None,
+        count: int | None = None,
+    ) -> None:
+        """Add a finding.
+
+        Args:
+            at: When, monotonic, in nanoseconds.
+            code: Which.
+            where: In words.
+            seq: The command that it concerns.
+            count: A figure that belongs to it.
+        """
+        self.out.append(self.make.finding(at, code, where, seq=seq, count=count))
+
+    def learn(self, secrets: Iterable[bytes], at: int) -> None:
+        """Remember what was hidden.
+
+        Args:
+            secrets: As it was sent.
+            at: When, monotonic, in nanoseconds.
+        """
+        self.learned.learn(secrets)
+        if self.learned.overflowed:
+            self.tell_overflow(at)
+
+    def learn_user(self, user: bytes | None, at: int) -> None:
+        """Remember a user's name, if names are hidden.
+
+        Args:
+            user: The name.
+            at: When, monotonic, in nanoseconds.
+        """
+        if user is not None and self.policy.pseudonyms is not None:
+            self.learn([user], at)
+
+    def overflow(self, at: int) -> None:
+        """Note a secret that is too long to be remembered.
+
+        Args:
+            at: When, monotonic, in nanoseconds.
+        """
+        self.learned.overflow()
+        self.tell_overflow(at)
+
+    def tell_overflow(self, at: int) -> None:
+        """Add the finding that nothing is told any more, once.
+
+        Args:
+            at: When, monotonic, in nanoseconds.
+        """
+        if self.learned.overflowed and not self._overflow_told:
+            self._overflow_told = True
+            self.find(at, FindingCode.TOO_MANY_SECRETS)
+
+    def credentials_sent(self, at: int, seq: int) -> None:
+        """Add a finding if credentials go over a network in clear (P19), once a session.
+
+        Args:
+            at: When, monotonic, in nanoseconds.
+            seq: The command that sends them.
+        """
+        if not (self.upstream_is_local or self.tls or self._clear_told):
+            self._clear_told = True
+            self.find(at, FindingCode.CREDENTIALS_IN_CLEAR, "upstream leg", seq=seq)
+
+    def mask(self, octets: bytes) -> bytes:
+        """Mask a text that is no line of its own.
+
+        Args:
+            octets: The text.
+        """
+        spans = self.learned.find(octets)
+        return self.mask_spans(octets, spans.spans)[0]
+
+    def mask_spans(self, octets: bytes, spans: Sequence[Span]) -> tuple[bytes, int | None]:
+        """Put masks in.
+
+        Args:
+            octets: The text.
+            spans: What to mask.
+
+        Returns:
+            The masked text, and where the first mask begins, or None.
+        """
+        if not spans:
+            return octets, None
+        return replace(octets, spans)[0], spans[0][0]
+
+    def text(self, octets: bytes) -> str:
+        """Mask a text that is no line of its own, and give it as text.
+
+        Args:
+            octets: The text.
+        """
+        return text_of(self.mask(octets))
+
+    def user(self, name: bytes) -> str:
+        """Give a user's name as it may be told (P12).
+
+        Args:
+            name: The name as sent.
+        """
+        pseudonyms = self.policy.pseudonyms
+        return pseudonyms.of(name) if pseudonyms is not None else self.text(name)
+
+    def login_ended(self, login: Login, seq: int | None, outcome: Outcome, at: int) -> None:
+        """Add the record of a login.
+
+        Args:
+            login: The login.
+            seq: The command that began it.
+            outcome: How it went.
+            at: When, monotonic, in nanoseconds.
+        """
+        user = self.user(login.user) if login.user is not None else None
+        mechanism = MASK if self.learned.overflowed and login.sasl else login.mechanism
+        part = AuthPart(mechanism=mechanism, outcome=outcome, rounds=login.rounds, command_seq=seq)
+        self.out.append(self.make.auth(at, part, user))
