@@ -127,14 +127,14 @@ def _lines(record: Record, when: datetime, tag: str, expectation: Expectation) -
     note = _note(action, members, expected)
     if not side:
         return f"{stamp} {tag}{time} # {write_note(action, note)}\n"
-    mark = "C: " if side == "client" else "S: "
+    mark = "C:" if side == "client" else "S:"
     indent = _INDENT + " " * (len(tag) + len(time)) + " "
-    shown = _wire(wire).replace("\r\n", f"\n{indent}{mark}")
-    if not note and "\n" not in shown and action == expectation.action(side, wire):
-        return f"{stamp} {tag}{time} {mark}{shown}\n"
-    shown_too = {name: members[name] for name in _SHOWN.get(action, ()) if name in members}
-    note = shown_too | note
-    return f"{stamp}*{tag}{time} {mark}{shown}\n{indent}# {write_note(action, note)}\n"
+    shown = [f"{mark} {line}" if line else mark for line in _wire(wire)]
+    if not note and len(shown) == 1 and action == expectation.action(side, wire):
+        return f"{stamp} {tag}{time} {shown[0]}\n"
+    note = {name: members[name] for name in _SHOWN.get(action, ()) if name in members} | note
+    shown.append(f"# {write_note(action, note)}\n")
+    return f"{stamp}*{tag}{time} " + f"\n{indent}".join(shown)
 
 
 def _note(action: str, members: Members, expected: Members) -> Members:
@@ -147,11 +147,8 @@ def _note(action: str, members: Members, expected: Members) -> Members:
     return note | {name: ABSENT for name in expected if name not in members}
 
 
-def _wire(wire: bytes) -> str:
-    r"""Show bytes as lines with CRLF between them, so that `text_reader` can tell the bytes.
-
-    A CRLF at the very end is left out; an LF alone becomes the escape `\x0a` and a new line.
-    """
+def _wire(wire: bytes) -> list[str]:
+    """Show bytes as lines from which `popproxy.formats.text_reader` can tell the bytes."""
     if wire.endswith(b"\r\n"):
         wire, end = wire[:-2], ""
     elif wire.endswith(b"\n"):
@@ -163,4 +160,4 @@ def _wire(wire: bytes) -> str:
         shown = _BACKSLASH_AT_END.sub(r"\\\\", shown)
     if shown.count("\n") != shown.count("\r\n"):
         shown = _LONE_LF.sub(r"\\x0a\r\n", shown)
-    return shown + end
+    return (shown + end).split("\r\n")

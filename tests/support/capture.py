@@ -163,6 +163,8 @@ MESSAGE = (
 )
 """A message with everything in it that a transcript has to show and to keep."""
 
+_CUT = MESSAGE.index(b"\xbc")  # inside a character
+
 
 def plain_session(session: str = "20251122t223746-k3fa", started: datetime = STARTED) -> Capture:
     """Tell a whole session: a login, a table, two messages, a refusal, QUIT."""
@@ -187,7 +189,7 @@ def plain_session(session: str = "20251122t223746-k3fa", started: datetime = STA
     told.respond_at_length(b"+OK 2 messages\r\n", b"1 2859\r\n2 28", b"59\r\n", listing=listing)
     told.command(b"retr 1\r\n")
     message = MessagePart(number=1, octets=len(MESSAGE), sha256="ab" * 32, subject="Grüße")
-    told.respond_at_length(b"+OK 2859 octets\r\n", MESSAGE[:70], MESSAGE[70:], message=message)
+    told.respond_at_length(b"+OK 2859 octets\r\n", MESSAGE[:_CUT], MESSAGE[_CUT:], message=message)
     told.tell(
         FindingRecord,
         "finding",
