@@ -61,11 +61,10 @@ class Conversation:
     def show(self, record: WireRecord) -> Iterator[str]:
         """Give the lines that a record of the wire adds."""
         if isinstance(record, DataRecord) and record.pop3.part == "content":
-            yield from self._show_content(record)
-        elif isinstance(record, DataRecord) and record.pop3.part == "opaque":
-            yield from self._show_opaque(record)
-        else:
-            yield from self._show_lines(record)
+            return self._show_content(record)
+        if isinstance(record, DataRecord) and record.pop3.part == "opaque":
+            return self._show_opaque(record)
+        return self._show_lines(record)
 
     def finish(self, at: datetime | None) -> Iterator[str]:
         """Give what is still waiting: content, lines that never ended, sums."""
@@ -96,17 +95,18 @@ class Conversation:
                 note = self._response(record)
             case DataRecord() if record.pop3.part == "status":
                 note = self._answered(record.pop3.command_seq)
-        yield from self._close_content(side)
-        lines = self._lines[side].feed(record.wire)
+        if self._contents:
+            yield from self._close_content(side)
+        wire = record.wire
+        lines = self._lines[side].feed(wire)
         # A line over the core's cap comes in several records, of which only the last ends it.
         if not (isinstance(record, DataRecord) and record.pop3.part == "line"):
             lines += self._lines[side].rest()
         if not lines and note:
             lines = [Line(b"", 0, 0, ended=True)]
-        bad = side == "server" and record.wire.startswith(b"-")
+        masked, bad = bool(record.masked), side == "server" and wire.startswith(b"-")
         for number, line in enumerate(lines, 1):
             behind = note if number == len(lines) else []
-            masked = bool(record.masked)
             yield self._line(record.timestamp, side, line, behind, masked=masked, bad=bad)
 
     def _line(

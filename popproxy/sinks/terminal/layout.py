@@ -10,7 +10,7 @@ beginning. On a narrow terminal the gutter gives way first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from rich.cells import cell_len
 
@@ -22,6 +22,7 @@ MAX_WIDTH = 110
 _LABEL = 3
 _FINE, _FINE_FROM = len("22:37:46.132 "), 80
 _COARSE, _COARSE_FROM = len("22:37:46 "), 50
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Segment = tuple[str, Ink]
 """Text that needs no escaping any more, and its style."""
@@ -48,13 +49,19 @@ class Layout:
         self.tagged = False
         self._measure = width
         self._tz = tz
+        self._width = -1
+        self._second = _LONG_AGO
+        self._clock = ""
         self.measure()
 
     def measure(self) -> None:
         """Look how wide the terminal is now."""
-        width = max(1, self._measure())
+        width = self._measure()
+        if width == self._width:
+            return
+        self._width = width
         # One column stays free: many terminals begin a new line when the last one is filled.
-        self._edge = min(width, MAX_WIDTH) - 1
+        self._edge = max(1, min(width, MAX_WIDTH)) - 1
         self._time = _FINE if width >= _FINE_FROM else _COARSE if width >= _COARSE_FROM else 0
 
     def wire(
@@ -128,10 +135,7 @@ class Layout:
         """Give the gutter, label included, and its width in columns."""
         gutter, used = "", self._time + _LABEL
         if self._time and at is not None:
-            local = at.astimezone(self._tz)
-            time = f"{local:%H:%M:%S}"
-            if self._time == _FINE:
-                time += f".{local.microsecond // 1000:03}"
+            time = self._time_of_day(at)
             gutter = self.palette.time(time) + " "
         else:
             gutter = " " * self._time
@@ -141,6 +145,14 @@ class Layout:
             used += cell_len(name) + 1
         sign, ink = label
         return gutter + ink(sign) + " " * (_LABEL - len(sign)), used
+
+    def _time_of_day(self, at: datetime) -> str:
+        second = at.replace(microsecond=0)
+        if second != self._second:
+            # Once a second: looking a time zone up takes longer than all the rest of a line.
+            self._second = second
+            self._clock = f"{second.astimezone(self._tz):%H:%M:%S}"
+        return f"{self._clock}.{at.microsecond // 1000:03}" if self._time == _FINE else self._clock
 
 
 def _flow(segments: Iterable[Segment], width: int) -> list[list[Segment]]:

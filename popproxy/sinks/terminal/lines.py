@@ -13,6 +13,9 @@ CAP = 500
 """Octets of a line that are shown unless told otherwise."""
 
 
+_CR = 13
+
+
 class Line(NamedTuple):
     """A line as far as it is shown.
 
@@ -46,6 +49,11 @@ class LineAssembler:
 
     def feed(self, data: bytes) -> list[Line]:
         """Take in a piece and give the lines that it completes."""
+        size = len(data)
+        if not self._octets and size <= self._cap and data.find(b"\n") == size - 1 > 0:
+            # One line, whole and short, as nearly every command and response is.
+            text = data[:-2] if data[-2] == _CR else data[:-1]
+            return [Line(text, 0, size, ended=True)]
         lines = []
         position = 0
         while position < len(data):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import io
+import time
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import IO
@@ -31,6 +32,7 @@ from popproxy.sinks.terminal.transcript import FOLD, Transcript
 
 QUEUE_OCTETS = 4 * 1024 * 1024
 """Memory that records may take that wait for the terminal."""
+_RESIZE = 0.2  # seconds
 
 
 class TerminalSink:
@@ -68,7 +70,7 @@ class TerminalSink:
             return Transcript(
                 palette,
                 glyphs,
-                lambda: console.width,
+                _Width(console),
                 encoding=encoding,
                 fold=fold,
                 cap=cap,
@@ -112,6 +114,23 @@ class TerminalSink:
     def lost(self) -> int:
         """Records that were not shown."""
         return self._queued.lost
+
+
+class _Width:
+    """A console's width, looked at no more often than people drag windows."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._width = 0
+        self._until = 0.0
+
+    def __call__(self) -> int:
+        """Give the width in columns."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._until = now + _RESIZE
+            self._width = self._console.width
+        return self._width
 
 
 class _TerminalNotices(Notices):
