@@ -161,12 +161,13 @@ class FileOutputs:
 
     def place(self, entry: Entry) -> Iterable[Output]:
         """See `Outputs.place`."""
-        if isinstance(entry.item, Loss):
-            return self._place_loss(entry.number, entry.item)
-        output = self._output_of(entry.item)
-        output.add(entry.number, entry.weight, entry.item)
-        if entry.item.event.action == "session.end":
-            self._forget(entry.item.session.id)
+        number, weight, item = entry
+        if isinstance(item, Loss):
+            return self._place_loss(number, item)
+        output = self._output_of(item)
+        output.add(number, weight, item)
+        if item.event.action == "session.end":
+            self._forget(item.session.id)
         return [output, *self._forget_silent()]
 
     def _place_loss(self, number: int, loss: Loss) -> Iterable[Output]:

@@ -49,7 +49,9 @@ class Handover:
         Args:
             octets: Memory that records may take that wait for being written.
         """
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._idle = False  # the thread waits for the next record
         self._backlog = Backlog(octets)
         self._hurry_at = octets // 8  # at high speed, gathering must not fill the backlog
         self._losses = Losses()
@@ -70,31 +72,30 @@ class Handover:
 
     def put(self, record: Record) -> None:
         """Take a record, or count it as lost."""
-        with self._changed:
-            if self._gone:
-                return
-            if self._closing_at is not None:
-                self._late += 1
+        with self._lock:
+            if self._closing_at is not None or self._gone:
+                self._late += not self._gone
                 return
             self._losses.watch(record)
-            idle = not self._backlog.ready
             if not self._backlog.add(record):
                 self._losses.mark(record.session.id)
             if self._backlog.untaken >= self._hurry_at and not self._hurry:
-                self._hurry = idle = True
-            if idle and self._backlog.ready:
+                self._hurry = True
+                self._changed.notify()
+            elif self._idle and self._backlog.ready:
+                self._idle = False
                 self._changed.notify()
 
     def hurry(self) -> None:
         """Ask the thread to write at once what is there."""
-        with self._changed:
+        with self._lock:
             if self._done < self._backlog.added and not self._hurry:
                 self._hurry = True
                 self._changed.notify()
 
     async def flushed(self, session_id: str | None) -> bool:
         """Wait until everything put so far is written; see `QueuedSink.flushed`."""
-        with self._changed:
+        with self._lock:
             target = self._backlog.added
             over = self._failing or self._stopped or self._closed
             if over or self._done >= target or self._losses.concern(session_id):
@@ -106,10 +107,10 @@ class Handover:
         try:
             await waiter.event.wait()
         finally:
-            with self._changed:
+            with self._lock:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
-        with self._changed:
+        with self._lock:
             return self._verdict(target, session_id)
 
     def _verdict(self, target: int, session_id: str | None) -> bool:
@@ -118,7 +119,7 @@ class Handover:
 
     def reopen(self) -> None:
         """Ask the thread to open all files anew."""
-        with self._changed:
+        with self._lock:
             self._reopening = True
             self._changed.notify()
 
@@ -128,27 +129,27 @@ class Handover:
         Args:
             at: Monotonic time.
         """
-        with self._changed:
+        with self._lock:
             if self._closing_at is None:
                 self._closing_at = at
             self._changed.notify()
 
     def end_close(self) -> bool:
         """Count what is still unwritten as lost; False if that was done before."""
-        with self._changed:
+        with self._lock:
             closed, self._closed = self._closed, True
             return not closed
 
     @property
     def healthy(self) -> bool:
         """Whether records are being written as they come."""
-        with self._changed:
+        with self._lock:
             return not (self._failing or self._gone)
 
     @property
     def lost(self) -> int:
         """How many records were lost."""
-        with self._changed:
+        with self._lock:
             lost = self._backlog.lost + self._refused + self._late
             if self._closed and not self._gone:
                 lost += self._backlog.added - self._backlog.lost - self._released
@@ -163,9 +164,11 @@ class Handover:
             until_retry: Seconds until a failed output is due; None if there is none.
             gather: Seconds to let records come together, if nobody is in a hurry.
         """
-        with self._changed:
+        with self._lock:
             if self._closing_at is None:
+                self._idle = True
                 self._changed.wait_for(self._has_work, until_retry)
+                self._idle = False
                 if self._backlog.ready:
                     self._changed.wait_for(self._urgent, gather)
             elif until_retry is not None:
@@ -183,13 +186,13 @@ class Handover:
 
     def release(self, weight: int, records: int) -> None:
         """Give back the room of records that were dealt with."""
-        with self._changed:
+        with self._lock:
             self._backlog.release(weight)
             self._released += records
 
     def lose(self, record: Record) -> None:
         """Count a record that no format or output would take."""
-        with self._changed:
+        with self._lock:
             self._losses.mark(record.session.id)
             self._refused += 1
 
@@ -204,7 +207,7 @@ class Handover:
             stopped: The thread ends.
             gone: It ends because the output wants no more.
         """
-        with self._changed:
+        with self._lock:
             self._done = done
             self._failing = failing
             self._stopped = self._stopped or stopped

@@ -134,15 +134,15 @@ class Pump:
             self._busy[output] = None
 
     def _place(self, entry: Entry) -> None:
-        self._taken = entry.number
+        self._taken, weight, item = entry
         outputs: list[Output] = []
         try:
             outputs.extend(self._outputs.place(entry))
         except Exception as error:  # noqa: BLE001 -- no defect may end the recording (P25)
             self._report(error)
         self._mark_busy(outputs)
-        if isinstance(entry.item, Loss):
-            records = entry.item.records
+        if isinstance(item, Loss):
+            records = item.records
             self._notices.warn(
                 "output_trouble",
                 f"{self._notices.output} is too slow: {records} records were lost; the traffic is"
@@ -151,8 +151,8 @@ class Pump:
                 lost=records,
             )
         elif not outputs:
-            self._handover.lose(entry.item)
-            self._handover.release(entry.weight, 1)
+            self._handover.lose(item)
+            self._handover.release(weight, 1)
 
     def _write(self, output: Output) -> None:
         try:

@@ -53,7 +53,8 @@ class QueuedSink:
     def put(self, record: Record) -> None:
         """Take a record. Never blocks, never raises."""
         self._handover.put(record)
-        self._ensure_thread()
+        if self._thread is None:
+            self._ensure_thread()
 
     def _ensure_thread(self) -> None:
         if self._thread is None:

@@ -110,12 +110,12 @@ class StreamOutputs:
 
     def place(self, entry: Entry) -> Iterable[Output]:
         """See `Outputs.place`."""
-        if isinstance(entry.item, Loss):
-            return self._place_loss(entry.number, entry.item)
-        ends = entry.item.event.action == "session.end"
-        if not self._admit(entry.item.session.id, ends=ends):
+        number, weight, item = entry
+        if isinstance(item, Loss):
+            return self._place_loss(number, item)
+        if not self._admit(item.session.id, ends=item.event.action == "session.end"):
             return []
-        self._output.add(entry.number, entry.weight, entry.item)
+        self._output.add(number, weight, item)
         return [self._output]
 
     def _place_loss(self, number: int, loss: Loss) -> Iterable[Output]:

@@ -26,22 +26,22 @@ def filled(limit: int, pieces: int, session: str = "s1") -> tuple[Backlog, list[
 
 
 def items(entries: list[Entry]) -> list[Record | Loss]:
-    return [entry.item for entry in entries]
+    return [item for _, _, item in entries]
 
 
 def test_what_fits_comes_out_in_order() -> None:
     backlog, kept = filled(1_000_000, 10)
     assert all(kept)
     entries = list(backlog.take())
-    assert [entry.number for entry in entries] == list(range(1, 11))
+    assert [number for number, _, _ in entries] == list(range(1, 11))
     assert [item.session.seq for item in items(entries) if isinstance(item, Record)] == list(
         range(1, 11)
     )
     assert not backlog.ready
-    assert backlog.octets == sum(entry.weight for entry in entries)
+    assert backlog.octets == sum(weight for _, weight, _ in entries)
     assert backlog.untaken == 0
-    for entry in entries:
-        backlog.release(entry.weight)
+    for _, weight, _ in entries:
+        backlog.release(weight)
     assert backlog.octets == 0
 
 
@@ -54,19 +54,19 @@ def test_p54_beyond_the_limit_whole_records_are_counted() -> None:
     assert len(entries) == 10  # the loss waits for room, as it may still grow
     assert not backlog.ready
     backlog.add(samples.data(seq=26))
-    for entry in entries:
-        backlog.release(entry.weight)
-    (entry,) = backlog.take()
-    assert isinstance(entry.item, Loss)
-    assert (entry.item.records, entry.number, entry.weight) == (16, 26, 0)
-    assert entry.item.sessions["s1"].place.session.seq == 11
+    for _, weight, _ in entries:
+        backlog.release(weight)
+    ((number, weight, loss),) = backlog.take()
+    assert isinstance(loss, Loss)
+    assert (loss.records, number, weight) == (16, 26, 0)
+    assert loss.sessions["s1"].place.session.seq == 11
 
 
 def test_p54_a_loss_stands_before_what_came_after_it() -> None:
     weight = weigh(samples.data())
     backlog, _ = filled(10 * weight, 12)
-    for entry in backlog.take():
-        backlog.release(entry.weight)
+    for _, weight, _ in backlog.take():
+        backlog.release(weight)
     assert backlog.add(samples.data(seq=13))
     kinds = [type(item).__name__ for item in items(list(backlog.take()))]
     assert kinds == ["Loss", "DataRecord"]
@@ -102,8 +102,7 @@ def test_losses_are_kept_apart_by_session_up_to_a_number() -> None:
     for number in range(SESSIONS_PER_LOSS + 10):
         for record in (samples.start(f"s{number}"), samples.end(f"s{number}")):
             backlog.add(record)
-    (entry,) = backlog.take()
-    loss = entry.item
+    ((_, _, loss),) = backlog.take()
     assert isinstance(loss, Loss)
     assert len(loss.sessions) == SESSIONS_PER_LOSS
     assert loss.elsewhere == 20
@@ -122,10 +121,10 @@ def test_p54_no_record_is_ever_uncounted(steps: list[int | None]) -> None:
             backlog.add(samples.data(seq=added, text="x" * step))
             assert backlog.octets <= backlog.limit
             continue
-        for entry in backlog.take(final=True):
-            seen += entry.item.records if isinstance(entry.item, Loss) else 1
-            assert entry.number == seen  # numbers tell how far the writing has come
-            backlog.release(entry.weight)
+        for number, weight, item in backlog.take(final=True):
+            seen += item.records if isinstance(item, Loss) else 1
+            assert number == seen  # numbers tell how far the writing has come
+            backlog.release(weight)
     assert seen == added == backlog.added
     assert backlog.octets == 0
 

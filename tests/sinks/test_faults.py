@@ -114,7 +114,7 @@ def test_p54_sessions_that_come_and_go_unwritten_take_bounded_memory(tmp_path: P
     sink = quick(fifo_in(tmp_path), octets=100_000)
     tracemalloc.start()
     try:
-        for number in range(20_000):
+        for number in range(5_000):
             for record in samples.session(f"session-{number}"):
                 sink.put(record)
         used, _ = tracemalloc.get_traced_memory()

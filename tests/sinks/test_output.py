@@ -114,9 +114,11 @@ def test_p61_a_record_cut_by_a_full_disk_is_taken_back(tmp_path: Path, disk: Fau
     assert places(rig.path) == [("s1", seq) for seq in range(2, 8)]
 
 
+@pytest.mark.parametrize("can_read", [True, False])
 def test_p61_where_nothing_can_be_cut_a_newline_comes_first(
-    tmp_path: Path, disk: FaultyDisk
+    tmp_path: Path, disk: FaultyDisk, can_read: bool
 ) -> None:
+    disk.can_read = can_read
     rig = Rig(tmp_path / "x")
     one = len(jsonl.encode(samples.command(seq=2)))
     disk.can_truncate = False
@@ -227,6 +229,34 @@ def test_p61_a_deleted_file_is_made_anew(tmp_path: Path, kind: Kind) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert len(rig.said) == 1
     assert "was removed" in rig.said[0]
+
+
+def test_p61_a_file_that_is_removed_again_and_again_is_an_error(
+    tmp_path: Path, disk: FaultyDisk
+) -> None:
+    rig = Rig(tmp_path / "x")
+    rig.add(samples.command(seq=2))
+    real = disk.write
+
+    def write(descriptor: int, octets: bytes | memoryview) -> int:
+        rig.path.unlink()
+        return real(descriptor, octets)
+
+    disk.write = write  # type: ignore[method-assign] # one more fault
+    failing(rig, errno.ENOENT)
+    del disk.write
+    assert rig.drain() == 1
+    assert places(rig.path) == [("s1", 2)]
+
+
+def test_p69_an_existing_file_that_others_can_read_is_told_of(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "x")
+    rig.path.touch()
+    rig.path.chmod(0o644)
+    rig.add(samples.command(seq=2))
+    rig.drain()
+    assert len(rig.said) == 1
+    assert "can be read by other users" in rig.said[0]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "text"])

@@ -145,6 +145,44 @@ async def test_p27_a_session_that_is_left_out_is_not_recorded(pipe: tuple[Pipe, 
     await sink.close(1)
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "text"])
+async def test_p54_losses_are_told_on_the_stream(pipe: tuple[Pipe, int], kind: Kind) -> None:
+    reader, writing = pipe
+    sink = StreamSink(kind, writing, gather=0.001, queue_octets=200_000)
+    for seq in range(1, 101):
+        sink.put(samples.data("a", seq, "x" * 10_000 + "\r\n"))
+    assert sink.lost > 0
+    octets = reader.read_until(lambda read: b"gap" in read and read.endswith(b"\n"), "the gap")
+    assert sum(b"gap" in line for line in octets.splitlines()) == 1
+    assert str(sink.lost).encode() in octets.splitlines()[-1]
+    await sink.close(1)
+
+
+async def test_p54_a_lost_end_makes_place_for_the_next_session(pipe: tuple[Pipe, int]) -> None:
+    reader, writing = pipe
+    sink = StreamSink("putty", writing, gather=0.001, queue_octets=200_000)
+    put(sink, samples.start("a"))
+    for seq in range(2, 101):
+        sink.put(samples.data("a", seq, "x" * 10_000))
+    put(sink, samples.end("a", 101))
+    reader.read_until(lambda read: len(read) >= (100 - sink.lost) * 10_000, "what was not lost")
+    assert await sink.flushed("none")
+    put(sink, *samples.session("b"))
+    octets = reader.read_until(lambda read: read.endswith(b"NOOP\r\n"), "the next session")
+    assert octets.count(b"PuTTY log") == 2
+    await sink.close(1)
+
+
+async def test_reopening_a_stream_changes_nothing(pipe: tuple[Pipe, int]) -> None:
+    reader, writing = pipe
+    sink = stream(writing)
+    put(sink, samples.start())
+    sink.reopen()
+    put(sink, samples.command())
+    await sink.close(1)
+    assert len(reader.read().splitlines()) == 2
+
+
 async def test_a_closed_descriptor_ends_the_sink(pipe: tuple[Pipe, int]) -> None:
     os.close(pipe[1])
     sink = stream(pipe[1])

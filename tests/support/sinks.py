@@ -24,6 +24,7 @@ class FaultyDisk:
         room: Octets that still fit; None if there is no limit. Beyond it, ENOSPC.
         error: The number of the error with which every write fails; None for none.
         can_truncate: Whether files can be cut.
+        can_read: Whether what was written can be looked at.
         writes: How often a write was tried.
         threads: Who wrote.
     """
@@ -32,6 +33,7 @@ class FaultyDisk:
         self.room: int | None = None
         self.error: int | None = None
         self.can_truncate = True
+        self.can_read = True
         self.writes = 0
         self.threads: set[int] = set()
 
@@ -52,6 +54,12 @@ class FaultyDisk:
         written = os.write(descriptor, octets[: self.room])
         self.room -= written
         return written
+
+    def pread(self, descriptor: int, size: int, place: int) -> bytes:
+        """Read, if that is possible here."""
+        if not self.can_read:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return os.pread(descriptor, size, place)
 
     def ftruncate(self, descriptor: int, size: int) -> None:
         """Cut a file, if that is possible here."""
