@@ -1,0 +1,73 @@
+"""Who is let in: by network (P67), by number (P55), and never ourselves (P59)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from popproxy.relay.loops import Address, OwnAddresses, plain_ip
+from popproxy.relay.settings import Limits, Network
+
+
+class Refused(Exception):  # noqa: N818 - it says what the client is
+    """A client is not let in.
+
+    Attributes:
+        cause: Why, in words that client and log may see.
+        by_number: Whether it is because there are too many, so that many refusals are likely.
+    """
+
+    def __init__(self, cause: str, *, by_number: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.by_number = by_number
+
+
+class Admission:
+    """Counts the clients that are in, and decides about the next."""
+
+    __slots__ = ("_by_address", "_limits", "_own", "_total")
+
+    def __init__(self, limits: Limits, own: OwnAddresses) -> None:
+        """Begin with nobody in.
+
+        Args:
+            limits: How many are let in.
+            own: Our addresses; none of them may be a client.
+        """
+        self._limits = limits
+        self._own = own
+        self._total = 0
+        self._by_address: Counter[str] = Counter()
+
+    def enter(self, client: Address, allow: Iterable[Network]) -> None:
+        """Let a client in. Whoever is let in has to `leave`.
+
+        Args:
+            client: Where it connects from.
+            allow: The route's networks; none of them means all clients.
+
+        Raises:
+            Refused: It is not let in.
+        """
+        if self._own.is_outgoing(client):
+            raise Refused("the route leads back to popproxy itself (a loop)")
+        allow = tuple(allow)
+        if allow:
+            address = plain_ip(client[0])
+            if not any(address in network for network in allow):
+                raise Refused("clients of your network are not served here")
+        limits = self._limits
+        if self._total >= limits.connections:
+            raise Refused("too many connections, try again later", by_number=True)
+        if self._by_address[client[0]] >= limits.connections_per_client:
+            raise Refused("too many connections from your address", by_number=True)
+        self._total += 1
+        self._by_address[client[0]] += 1
+
+    def leave(self, client: Address) -> None:
+        """Note that a client that was let in has gone."""
+        self._total -= 1
+        self._by_address[client[0]] -= 1
+        if not self._by_address[client[0]]:
+            del self._by_address[client[0]]

@@ -1,0 +1,348 @@
+"""The observer: reads along what passes, and has it recorded, between a read and its write.
+
+`observe` is synchronous: parser, recorder and hub do their work between two awaits of the relay,
+so that the order of records is the order in which things happened, over both directions.
+
+Whatever goes wrong in there is no reason to stop or to alter the traffic (P25). An exception of
+the parser, the recorder or the hub ends the reading of this session, not the session: a record
+says so, and the rest passes as opaque. If even that record cannot be made, one that is made by
+hand says that records are missing. Only `--require-log` turns it round: then nothing is forwarded
+that could not be recorded (P27), and `written` tells the relay to end the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from popproxy.pop3 import (
+    Data,
+    End,
+    Event,
+    Response,
+    Session,
+    Side,
+    State,
+)
+from popproxy.privacy import Recorder
+from popproxy.records import (
+    Endpoint,
+    EventPart,
+    GapPart,
+    GapRecord,
+    Record,
+    RoutePart,
+    SessionEnd,
+    SessionPart,
+    SummaryPart,
+)
+from popproxy.relay import diagnostics
+
+FLUSH_AFTER = 500_000_000
+"""Nanoseconds after which content that fills no piece yet is recorded all the same (P64)."""
+
+_TLS_HANDSHAKE = 0x16
+"""The first octet of a TLS handshake record (RFC 8446, section 5.1)."""
+
+_failures = diagnostics.Limiter(interval=10.0, burst=5)
+
+
+class RecordHub(Protocol):
+    """Where the records of all sessions go."""
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Take records; never waits."""
+        ...
+
+    async def flushed(self, session_id: str | None = None) -> bool:
+        """Wait until everything that was put is written; False if it could not be.
+
+        Args:
+            session_id: The session that asks.
+        """
+        ...
+
+
+class Observer:
+    """Reads one session along.
+
+    Attributes:
+        at_line_border: Whether the octets of the server that were observed end where a response
+            ends, so that a line of ours could follow. Kept only if the log is required.
+    """
+
+    __slots__ = (
+        "_failed",
+        "_held_since",
+        "_hub",
+        "_in_content",
+        "_mute",
+        "_parser",
+        "_recorder",
+        "_require_log",
+        "_seq",
+        "_session_id",
+        "_started_at",
+        "_started_ns",
+        "_unsaid",
+        "at_line_border",
+    )
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        parser: Session,
+        recorder: Recorder,
+        hub: RecordHub,
+        started_at: datetime,
+        started_ns: int,
+        require_log: bool,
+    ) -> None:
+        """Prepare; nothing is recorded yet.
+
+        Args:
+            session_id: The session's name.
+            parser: Makes events of octets.
+            recorder: Makes records of events.
+            hub: Takes the records.
+            started_at: When the session began, in UTC.
+            started_ns: The same moment on the monotonic clock, in nanoseconds.
+            require_log: Whether a failure to record has to end the session.
+        """
+        self._session_id = session_id
+        self._parser = parser
+        self._recorder = recorder
+        self._hub = hub
+        self._started_at = started_at
+        self._started_ns = started_ns
+        self._require_log = require_log
+        self._seq = 0
+        self._failed = False
+        self._mute = False
+        self._unsaid: list[Record] = []
+        self._held_since = 0
+        self._in_content = False
+        self.at_line_border = True
+
+    def start(
+        self,
+        *,
+        client: Endpoint,
+        listener: Endpoint,
+        server: Endpoint | None,
+        route: RoutePart,
+        notice: str,
+        at: int,
+    ) -> None:
+        """Record that the session began; nothing in it rewrites traffic (P28).
+
+        Args:
+            client: The client's address.
+            listener: The address that it connected to.
+            server: The upstream's address, None if there is no connection to it.
+            route: The route.
+            notice: Says that mail is recorded and how it is masked (P71).
+            at: When this is recorded, monotonic, in nanoseconds.
+        """
+        try:
+            records = self._recorder.start(
+                client=client, listener=listener, server=server, route=route, notice=notice
+            )
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+        else:
+            self._put(records, at)
+
+    def observe(self, side: Side, data: bytes, at: int) -> None:
+        """Read and record what one read brought. Never raises.
+
+        Args:
+            side: Who sent it.
+            data: At least one octet.
+            at: When, monotonic, in nanoseconds.
+        """
+        if self._failed:
+            return
+        try:
+            parser = self._parser
+            if side is Side.CLIENT and parser.waiting_for_tls:
+                events = self._after_stls(data, at)
+            else:
+                events = parser.receive(side, data, at)
+            records = self._recorder.record(events) if events else ()
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+        else:
+            if records:
+                self._put(records, at)
+            if self._require_log and side is Side.SERVER:
+                self._find_border(events, data)
+
+    def ended(self, side: Side, at: int) -> None:
+        """Record that one side has sent everything. Never raises.
+
+        Args:
+            side: Who.
+            at: When, monotonic, in nanoseconds.
+        """
+        if self._failed:
+            return
+        try:
+            records = self._recorder.record(self._parser.end(side, at))
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+        else:
+            self._put(records, at)
+
+    def housekeeping(self, at: int) -> bool:
+        """Record content that has waited for long. Never raises.
+
+        Args:
+            at: Now, monotonic, in nanoseconds.
+
+        Returns:
+            Whether there is anything left that may have to be recorded by and by.
+        """
+        if self._failed:
+            return False
+        try:
+            if not self._parser.holding:
+                self._held_since = 0
+                return False
+            if not self._held_since:
+                self._held_since = at
+            elif at - self._held_since >= FLUSH_AFTER:
+                self._held_since = 0
+                self._put(self._recorder.record(self._parser.flush(at)), at)
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+        return True
+
+    def finish(self, reason: str, detail: str | None, at: int) -> None:
+        """Record the end of the session, and before it what was held back. Never raises.
+
+        Args:
+            reason: Why it ended.
+            detail: The cause in words, if there is one.
+            at: When, monotonic, in nanoseconds.
+        """
+        for side in Side:
+            self.ended(side, at)
+        if not self._mute:
+            try:
+                records = self._recorder.end(reason=reason, detail=detail, at=at)
+            except Exception as error:  # noqa: BLE001 - P25: see the module
+                self._fail(error, at)
+                self._go_mute(error, at)
+            else:
+                self._put(records, at)
+                return
+        timestamp, session = self._by_hand(at)
+        record = SessionEnd(
+            timestamp=timestamp,
+            schema="popproxy/1",
+            event=EventPart(action="session.end", duration=max(0, at - self._started_ns)),
+            session=session,
+            summary=SummaryPart(reason=reason, detail=detail),
+        )
+        self._put([record], at)
+
+    async def written(self) -> bool:
+        """Wait until everything observed so far is written; False if it could not be (P27)."""
+        if self._failed:
+            return False
+        try:
+            return await self._hub.flushed(self._session_id)
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._warn("log-flush-failed", error)
+            return False
+
+    @property
+    def awaits_login(self) -> bool:
+        """Whether the session is seen to be before TRANSACTION; False if it cannot be seen."""
+        parser = self._parser
+        return (
+            not self._failed
+            and not parser.opaque
+            and parser.state in (State.GREETING, State.AUTHORIZATION)
+        )
+
+    def _after_stls(self, data: bytes, at: int) -> list[Event]:
+        """Tell the parser what the client does after the +OK to its STLS, and go on."""
+        parser = self._parser
+        passed = data[0] == _TLS_HANDSHAKE
+        events = parser.tls_passed(at) if passed else parser.tls_declined(at)
+        return events + parser.receive(Side.CLIENT, data, at)
+
+    def _find_border(self, events: Iterable[Event], data: bytes) -> None:
+        """Note whether a line of ours could follow what the server sent."""
+        for event in events:
+            if isinstance(event, Response):
+                self._in_content = event.multi_line
+            elif isinstance(event, Data) and event.side is Side.SERVER:
+                self._in_content = True
+            elif isinstance(event, End) and event.side is Side.SERVER:
+                self._in_content = False
+        self.at_line_border = (
+            data.endswith(b"\n") and not self._in_content and not self._parser.opaque
+        )
+
+    def _put(self, records: Sequence[Record], at: int) -> None:
+        """Hand records to the hub, first those that it did not take when told of a failure."""
+        if self._unsaid:
+            records = [*self._unsaid, *records]
+        if not records:
+            return
+        try:
+            self._hub.put(records)
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+        else:
+            self._unsaid = []
+            self._seq = records[-1].session.seq
+
+    def _fail(self, error: Exception, at: int) -> None:
+        """Give the reading of this session up, and have that recorded."""
+        self._warn("reading-failed", error)
+        if self._failed:
+            return
+        self._failed = True
+        try:
+            records = self._recorder.fail(at)
+        except Exception as second:  # noqa: BLE001 - P25: see the module
+            self._go_mute(second, at)
+        else:
+            self._unsaid = list(records)
+            self._put((), at)
+
+    def _go_mute(self, error: Exception, at: int) -> None:
+        """Give the recorder up too; the record that says so is made by hand."""
+        self._warn("recording-failed", error)
+        if self._mute:
+            return
+        self._failed = self._mute = True
+        timestamp, session = self._by_hand(at)
+        self._unsaid = [
+            GapRecord(
+                timestamp=timestamp,
+                schema="popproxy/1",
+                event=EventPart(action="gap"),
+                session=session,
+                gap=GapPart(
+                    reason="popproxy failed to record this session; it was forwarded unchanged"
+                ),
+            )
+        ]
+        self._put((), at)
+
+    def _by_hand(self, at: int) -> tuple[datetime, SessionPart]:
+        """Give what every record has, for one that the recorder did not make."""
+        self._seq += 1
+        since_start = timedelta(microseconds=(at - self._started_ns) // 1000)
+        return self._started_at + since_start, SessionPart(id=self._session_id, seq=self._seq)
+
+    def _warn(self, event: str, error: Exception) -> None:
+        if _failures.passes(diagnostics.now()):
+            diagnostics.warn(event, session=self._session_id, where=diagnostics.whereabouts(error))

@@ -1,0 +1,208 @@
+"""The relay as a whole: routes in, sessions out, until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+
+import trio
+
+from popproxy.privacy import Policy
+from popproxy.records import RoutePart
+from popproxy.relay import diagnostics
+from popproxy.relay.accepting import Acceptor, hang_up
+from popproxy.relay.admission import Admission, Refused
+from popproxy.relay.binding import Listener, open_listeners
+from popproxy.relay.errors import RouteError
+from popproxy.relay.housekeeping import Housekeeper
+from popproxy.relay.ids import SessionIds
+from popproxy.relay.legs import SocketLeg
+from popproxy.relay.loops import Address, OwnAddresses
+from popproxy.relay.observer import RecordHub
+from popproxy.relay.service import Service
+from popproxy.relay.session import RelaySession
+from popproxy.relay.settings import Limits, Route, Timeouts
+from popproxy.relay.upstream import Unreachable, Upstream
+
+REFUSALS_RECORDED = 20
+"""Refusals a second that are recorded: a flood of clients must not push out what is recorded of
+the sessions that are served."""
+
+
+class _Server:
+    """What the tasks of one relay share."""
+
+    def __init__(self, sessions: trio.Nursery, limits: Limits, own: OwnAddresses) -> None:
+        self.housekeeper = Housekeeper()
+        self._nursery = sessions
+        self._admission = Admission(limits, own)
+        self._ids = SessionIds()
+        self._recorded_refusals = diagnostics.Limiter(interval=1.0, burst=REFUSALS_RECORDED)
+        self._told_refusals = diagnostics.Limiter(interval=10.0)
+
+    def welcome(
+        self, listener: Listener, service: Service, client: socket.socket, address: Address
+    ) -> None:
+        """Begin a client's session, or refuse it. Never raises: the listener goes on (P57)."""
+        try:
+            session_id = self._ids.make(service.utc_now())
+            try:
+                self._admission.enter(address, listener.route.allow)
+            except Refused as refused:
+                hang_up(client, refused.cause)
+                self._note_refusal(service, session_id, listener.address, address, refused)
+                return
+            try:
+                session = RelaySession(
+                    session_id=session_id,
+                    service=service,
+                    client=SocketLeg(client),
+                    client_address=address,
+                    listener=listener.address,
+                )
+            except BaseException:
+                self._admission.leave(address)
+                raise
+            self.housekeeper.add(session)
+            self._nursery.start_soon(self._run, session)
+        except Exception as error:  # noqa: BLE001 - P57: one client never ends the server
+            client.close()
+            diagnostics.warn("session-not-begun", where=diagnostics.whereabouts(error))
+
+    async def _run(self, session: RelaySession) -> None:
+        try:
+            await session.run()
+        except* Exception as errors:  # noqa: BLE001 - P57: one connection never ends the server
+            diagnostics.warn(
+                "session-failed", session=session.id, where=diagnostics.whereabouts(errors)
+            )
+        finally:
+            self._admission.leave(session.client_address)
+            self.housekeeper.remove(session)
+
+    def _note_refusal(
+        self,
+        service: Service,
+        session_id: str,
+        listener: Address,
+        client: Address,
+        refused: Refused,
+    ) -> None:
+        now = diagnostics.now()
+        if self._told_refusals.passes(now):
+            diagnostics.warn(
+                "client-refused",
+                client=client[0],
+                cause=refused.cause,
+                unreported=self._told_refusals.suppressed(),
+            )
+        if self._recorded_refusals.passes(now):
+            service.record_refusal(session_id, client, listener, refused.cause)
+
+
+async def serve(
+    routes: Sequence[Route],
+    *,
+    hub: RecordHub,
+    policy: Policy,
+    stop: trio.Event,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    task_status: trio.TaskStatus[list[Listener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Relay and record sessions until told to stop.
+
+    Args:
+        routes: Where to listen, and where each listener's sessions lead to.
+        hub: Takes the records; the caller closes it afterwards.
+        policy: How sessions are recorded.
+        stop: When set, no more clients are accepted; sessions get `timeouts.drain` seconds to end
+            by themselves, then they are ended with the reason `shutdown` (P63).
+        limits: How much is served at once.
+        timeouts: How long things may take.
+        task_status: Started with the open listeners, whose `url` tells the port.
+
+    Raises:
+        CannotListen: An address cannot be listened on.
+        RouteError: A route cannot work, because it leads back to popproxy, for example.
+    """
+    limits = limits or Limits()
+    timeouts = timeouts or Timeouts()
+    own = OwnAddresses()
+    upstreams = [Upstream(route.upstream, timeouts, own) for route in routes]
+    listeners = await open_listeners(routes, timeouts.resolve)
+    acceptor = Acceptor()
+    try:
+        own.listens(listener.address for listener in listeners)
+        for route, upstream in zip(routes, upstreams, strict=True):
+            await _refuse_loop(route, upstream, own)
+        services = {
+            id(route): Service(
+                route=RoutePart(
+                    name=route.name, listen=str(route.listen), upstream=str(route.upstream)
+                ),
+                connector=upstream,
+                own=own,
+                hub=hub,
+                policy=policy,
+                limits=limits,
+                timeouts=timeouts,
+            )
+            for route, upstream in zip(routes, upstreams, strict=True)
+        }
+        async with trio.open_nursery() as background, trio.open_nursery() as sessions:
+            server = _Server(sessions, limits, own)
+            background.start_soon(server.housekeeper.run)
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    welcome = _welcome(server, listener, services[id(listener.route)])
+                    accepting.start_soon(acceptor.run, listener.socket, welcome)
+                task_status.started(listeners)
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            _close(listeners)
+            with trio.move_on_after(timeouts.drain):
+                await server.housekeeper.empty()
+            for session in list(server.housekeeper.sessions):
+                session.end("shutdown")
+            await server.housekeeper.empty()
+            background.cancel_scope.cancel()
+    finally:
+        _close(listeners)
+        acceptor.close()
+
+
+def _welcome(
+    server: _Server, listener: Listener, service: Service
+) -> Callable[[socket.socket, Address], None]:
+    def welcome(client: socket.socket, address: Address) -> None:
+        server.welcome(listener, service, client, address)
+
+    return welcome
+
+
+def _close(listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        if listener.socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(listener.socket)
+            listener.socket.close()
+
+
+async def _refuse_loop(route: Route, upstream: Upstream, own: OwnAddresses) -> None:
+    """Refuse a route that leads back to one of our listeners (P59).
+
+    Raises:
+        RouteError: It does.
+    """
+    if not own.port_is_ours(route.upstream.port):
+        return  # and no name needs to be looked up
+    try:
+        targets = await upstream.resolve()
+    except Unreachable:
+        return  # each session will find out for itself
+    for _, address in targets:
+        if own.leads_back(address[0], address[1]):
+            raise RouteError(
+                f"route {route.name}: its upstream {route.upstream} is a listener of this popproxy,"
+                " so each session would lead to itself; name the mail server instead"
+            )

@@ -1,0 +1,138 @@
+"""What the sessions of one route share, and how a session that is refused is recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from popproxy.pop3 import Session as Parser
+from popproxy.privacy import Policy, Recorder
+from popproxy.records import Endpoint, RoutePart
+from popproxy.relay.loops import Address, OwnAddresses, plain_ip
+from popproxy.relay.notice import notice
+from popproxy.relay.observer import Observer, RecordHub
+from popproxy.relay.settings import Limits, Timeouts
+from popproxy.relay.upstream import Connector
+
+LONGEST_LINE = 512
+"""Octets of a response, CRLF included (RFC 2449, section 4)."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Moment(NamedTuple):
+    """A point in time, on two clocks.
+
+    Attributes:
+        utc: The time of day, in UTC.
+        ns: The monotonic clock, in nanoseconds.
+    """
+
+    utc: datetime
+    ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What all sessions of a route share.
+
+    Attributes:
+        route: The route, as records name it.
+        connector: Reaches the upstream.
+        own: Our addresses.
+        hub: Takes the records.
+        policy: How sessions are recorded.
+        limits: What is kept track of at most.
+        timeouts: How long things may take.
+        utc_now: The time of day, in UTC.
+        clock: The monotonic clock, in nanoseconds.
+    """
+
+    route: RoutePart
+    connector: Connector
+    own: OwnAddresses
+    hub: RecordHub
+    policy: Policy
+    limits: Limits
+    timeouts: Timeouts
+    utc_now: Callable[[], datetime] = _utc_now
+    clock: Callable[[], int] = time.monotonic_ns
+
+    def begin(
+        self,
+        session_id: str,
+        client: Address,
+        listener: Address,
+        server: Address | None,
+        started: Moment,
+    ) -> Observer:
+        """Make a session's observer, and record that the session began.
+
+        Args:
+            session_id: Its name.
+            client: Where the client connects from.
+            listener: Where it connected to.
+            server: Where it is relayed to, None if there is no connection.
+            started: When the client connected.
+        """
+        # P19: both legs are in the clear, so credentials stay unseen only where both are local.
+        is_local = server is None or (
+            plain_ip(client[0]).is_loopback and plain_ip(server[0]).is_loopback
+        )
+        observer = Observer(
+            session_id=session_id,
+            parser=Parser(max_pending=self.limits.pending_commands),
+            recorder=Recorder(
+                session_id, self.policy, started.utc, started.ns, upstream_is_local=is_local
+            ),
+            hub=self.hub,
+            started_at=started.utc,
+            started_ns=started.ns,
+            require_log=self.policy.require_log,
+        )
+        observer.start(
+            client=_endpoint(client),
+            listener=_endpoint(listener),
+            server=_endpoint(server) if server is not None else None,
+            route=self.route,
+            notice=notice(self.policy),
+            at=self.clock(),
+        )
+        return observer
+
+    def now(self) -> Moment:
+        """Give the present moment."""
+        return Moment(self.utc_now(), self.clock())
+
+    def record_refusal(
+        self, session_id: str, client: Address, listener: Address, detail: str
+    ) -> None:
+        """Record a session that is refused at once.
+
+        Args:
+            session_id: Its name.
+            client: Where the client connects from.
+            listener: Where it connected to.
+            detail: Why it is refused, in words.
+        """
+        observer = self.begin(session_id, client, listener, None, self.now())
+        observer.finish("refused", detail, self.clock())
+
+
+def temporary_failure(text: str) -> bytes:
+    """Make the line that tells a client that it is popproxy that fails (RFC 3206, section 4).
+
+    Args:
+        text: The cause in words.
+    """
+    line = f"-ERR [SYS/TEMP] popproxy: {text}".encode("ascii", "replace")
+    return line[: LONGEST_LINE - 2] + b"\r\n"
+
+
+def _endpoint(address: Address) -> Endpoint:
+    return Endpoint(address=address[0], port=address[1])

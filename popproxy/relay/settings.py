@@ -1,0 +1,67 @@
+"""What the relay can be told: routes, limits and time-outs. Durations are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from popproxy.relay.url import Url
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A listener and the one upstream that its sessions are relayed to (P67).
+
+    Attributes:
+        name: What the route is called in records and messages.
+        listen: Where to listen. Port 0 picks a free one.
+        upstream: The server. Never taken from a client.
+        allow: Networks whose clients are served; others are refused. Empty allows every client
+            of a loopback address, and is not enough for any other address.
+    """
+
+    name: str
+    listen: Url
+    upstream: Url
+    allow: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much is served at once (P52, P55).
+
+    Attributes:
+        connections: Sessions in all, over all routes.
+        connections_per_client: Sessions of one client address, over all routes.
+        pending_commands: Unanswered commands of one session that are kept track of; beyond it the
+            session is relayed without being read.
+    """
+
+    connections: int = 1000
+    connections_per_client: int = 50
+    pending_commands: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long each step may take, in seconds (P58).
+
+    Attributes:
+        resolve: To look the upstream's name up.
+        connect: To connect to the upstream, over all of its addresses.
+        handshake: For a TLS handshake.
+        login: From the start of a session to the end of AUTHORIZATION.
+        idle: Without an octet in either direction. RFC 1939, section 3, asks for 600 at least.
+        closing: Without an octet, for a client that has not closed though its server has.
+        drain: For the sessions that are under way when the relay is told to stop.
+    """
+
+    resolve: float = 5.0
+    connect: float = 10.0
+    handshake: float = 10.0
+    login: float = 180.0
+    idle: float = 600.0
+    closing: float = 60.0
+    drain: float = 10.0
