@@ -92,7 +92,7 @@ def test_p71_every_session_says_what_is_recorded_and_p28_what_is_changed() -> No
 
 def test_a_session_that_ends_badly_says_how() -> None:
     session = Speaking().end(
-        "client reset",
+        "client-reset",
         detail="connection reset by peer",
         deletions_pending=1,
         unanswered_commands=2,
@@ -173,6 +173,12 @@ def test_tags_appear_once_a_second_session_has_been_seen() -> None:
         "22:37:46.120 k3x",
         "22:37:46.120 k3x",
     ]
+
+
+def test_tags_are_the_ends_of_names_where_the_relay_counts() -> None:
+    one, two = (Speaking(f"20111029t223746-q7x000{n}").says(b"STAT\r\n") for n in (1, 2))
+    lines = shown(one.records + two.records + one.records, width=40).splitlines()
+    assert lines == ["C: STAT", "0002 C: STAT", "0001 C: STAT"]
 
 
 def test_sessions_one_after_the_other_stand_apart_but_live_ones_do_not() -> None:

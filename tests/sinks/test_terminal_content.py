@@ -100,3 +100,12 @@ def test_p18_opaque_traffic_is_counted_and_told_of_once() -> None:
         " · opaque traffic of the client: counted, not shown",
         " · opaque traffic of the server: 1,500,000 octets",
     ]
+
+
+@pytest.mark.parametrize(("lines", "folded"), [(40, 0), (50, 0), (51, 11), (60, 20)])
+def test_a_few_lines_are_not_worth_folding(lines: int, folded: int) -> None:
+    session = Speaking().says(b"uidl\r\n").piece("status", b"+OK\r\n")
+    session.piece("content", b"1 ********\r\n" * lines, masked=True).answers(b".\r\n")
+    text = shown(session.records, palette=COLOURS)
+    assert text.count(" 1 " + COLOURS.mask("********")) == lines - folded
+    assert (f"{folded} more lines, {folded * 12} octets" in text) == bool(folded)

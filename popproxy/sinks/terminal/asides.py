@@ -50,7 +50,7 @@ def rewrite(what: str, palette: Palette) -> list[Segment]:
 def end(record: SessionEnd, palette: Palette) -> list[Segment]:
     """Sum the session up."""
     summary = record.summary
-    title = shown(summary.reason)
+    title = shown(summary.reason.replace("-", " "))
     if record.event.duration is not None:
         title += f" after {duration(record.event.duration)}"
     if summary.detail:

@@ -195,8 +195,9 @@ class Conversation:
             content = Content(self._fold, cap=self._cap, is_message=is_message)
             self._contents[side] = content
             self._mentioned = None
+        content.masked = content.masked or bool(record.masked)
         for line, in_header in content.feed(record.wire):
-            yield self._content_line(side, line, in_header=in_header, masked=bool(record.masked))
+            yield self._content_line(side, line, in_header=in_header, masked=content.masked)
         if not content.folded_lines:
             return
         if self._mentioned is None:
@@ -219,7 +220,7 @@ class Conversation:
         if content is None:
             return
         for line, in_header in content.end():
-            yield self._content_line(side, line, in_header=in_header, masked=False)
+            yield self._content_line(side, line, in_header=in_header, masked=content.masked)
         if content.folded_lines:
             words = f"{count(content.folded_lines, 'more line')}, {_octets(content.folded_octets)}"
             yield self._quietly(words, self._layout.glyphs.more)

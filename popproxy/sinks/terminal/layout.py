@@ -161,16 +161,20 @@ def _flow(segments: Iterable[Segment], width: int) -> list[list[Segment]]:
     used = 0
     for word in _words(segments):
         size = sum(cell_len(part) for part, _ in word)
-        if rows[-1]:
-            if used + 1 + size > width:
-                rows.append([])
-                used = 0
+        if rows[-1] and used + 1 + size > width:
+            rows.append([])
+            used = 0
+        row = rows[-1]
+        blank = " " if row else ""
+        used += size + len(blank)
+        for part, ink in word:
+            if row and row[-1][1] is ink:
+                row[-1] = row[-1][0] + blank + part, ink
             else:
-                last, ink = rows[-1][-1]
-                rows[-1][-1] = last + " ", ink
-                used += 1
-        rows[-1].extend(word)
-        used += size
+                if blank:
+                    row[-1] = row[-1][0] + blank, row[-1][1]
+                row.append((part, ink))
+            blank = ""
     return rows
 
 

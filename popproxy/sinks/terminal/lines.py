@@ -105,7 +105,8 @@ class Content:
     """The content of one multi-line response: its first lines are shown, the others counted.
 
     The first `limit` lines are shown. Of a message the whole header is, up to three times as many,
-    and at least a few lines of its body, so that one sees what kind of mail it is.
+    and at least a few lines of its body, so that one sees what kind of mail it is. A quarter more
+    waits until it is clear whether there is much to fold: five lines are as short as a fold.
 
     Args:
         limit: How many lines are shown.
@@ -116,11 +117,12 @@ class Content:
         lines: Lines that came so far.
         octets: Octets that came so far.
         folded_lines: Lines that are not shown.
+        masked: Whether something in it is masked.
     """
 
     __slots__ = (
-        "_assembler", "_body", "_in_header", "_limit", "_open", "_shown", "folded_lines", "lines",
-        "octets",
+        "_assembler", "_body", "_held", "_in_header", "_limit", "_open", "_shown", "folded_lines",
+        "lines", "masked", "octets",
     )  # fmt: skip
 
     def __init__(self, limit: int, *, cap: int = CAP, is_message: bool = False) -> None:
@@ -130,9 +132,11 @@ class Content:
         self._body = 0
         self._shown = 0
         self._open = False
+        self._held: list[tuple[Line, bool]] = []
         self.lines = 0
         self.octets = 0
         self.folded_lines = 0
+        self.masked = False
 
     @property
     def folded_octets(self) -> int:
@@ -160,24 +164,31 @@ class Content:
         return shown
 
     def end(self) -> list[tuple[Line, bool]]:
-        """Give the last line if it never ended. Nothing can be fed afterwards."""
+        """Give the lines that waited for the end. Nothing can be fed afterwards."""
         if self._open:
             self.lines += 1
             self.folded_lines += 1
-        return [shown for line in self._assembler.rest() for shown in self._pick(line)]
+        shown = [shown for line in self._assembler.rest() for shown in self._pick(line)]
+        shown += self._held
+        self._shown += sum(line.octets for line, _ in self._held)
+        return shown
 
     def _pick(self, line: Line) -> list[tuple[Line, bool]]:
+        """Count a line in, and give it if it is shown now."""
         self.lines += 1
-        if not self._fits():
-            self.folded_lines += 1
-            return []
-        self._shown += line.octets
         if not line.text:
             self._in_header = False
+        if self._held or not self._fits():
+            self._held.append((line, self._in_header))
+            if len(self._held) > self._limit // 4:
+                self.folded_lines = len(self._held)
+                self._held.clear()
+            return []
+        self._shown += line.octets
         return [(line, self._in_header)]
 
     def _fits(self) -> bool:
         if self._in_header:
             return self.lines <= 3 * self._limit
         self._body += 1
-        return self.lines <= self._limit or self._body <= self._limit // 8
+        return self.lines <= self._limit or self._body <= self._limit // 8 + 1

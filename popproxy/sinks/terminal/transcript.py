@@ -32,7 +32,8 @@ from popproxy.sinks.terminal.lines import CAP
 FOLD = 40
 """Lines of a multi-line response that are shown unless told otherwise."""
 _MAX_SESSIONS = 4096
-_TAG_LENGTH = 6
+_TAG_LENGTH = 4
+"""Characters at the end of a session's name: in it, they count the process's sessions."""
 
 
 class Transcript:
@@ -114,7 +115,7 @@ class Transcript:
                 # Their ends were lost, or they are more than anybody could follow.
                 del self._sessions[next(iter(self._sessions))]
             inks = self._palette.tags
-            tag = visible(name.rpartition("-")[2][:_TAG_LENGTH]), inks[self._seen % len(inks)]
+            tag = visible(name.rpartition("-")[2][-_TAG_LENGTH:]), inks[self._seen % len(inks)]
             session = Conversation(self._layout, tag, fold=self._fold, cap=self._cap)
             self._sessions[name] = session
             self._seen += 1
