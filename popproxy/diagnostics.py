@@ -9,6 +9,7 @@ and says nothing, keeps its own set-up.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -48,6 +49,13 @@ def logger(name: str) -> FilteringBoundLogger:
     return bound
 
 
+def load() -> None:
+    """Load structlog now."""
+    # Whoever says something finds out by itself, and can do without.
+    with contextlib.suppress(Exception):
+        logger("popproxy")
+
+
 def warm_up() -> None:
     """Load structlog in a thread, so that the first message need not wait for it."""
-    threading.Thread(target=logger, args=("popproxy",), name="diagnostics", daemon=True).start()
+    threading.Thread(target=load, name="diagnostics", daemon=True).start()

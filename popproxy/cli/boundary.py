@@ -26,11 +26,13 @@ def guarded(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
             instruction = env[COMPLETION_VARIABLE]
             return shell_complete(popproxy, {}, "popproxy", COMPLETION_VARIABLE, instruction)
-        result = popproxy.main(
-            list(argv), prog_name="popproxy", standalone_mode=False, obj=invocation
-        )
+        # Not click's own main: it ends the process by itself when a pipe breaks.
+        with popproxy.make_context("popproxy", list(argv), obj=invocation) as context:
+            result = popproxy.invoke(context)
         sys.stdout.flush()
         return result if isinstance(result, int) else Status.DONE
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.message, file=sys.stderr)  # noqa: T201 - the page that click made
         return Status.USAGE

@@ -7,7 +7,6 @@ The proxy is the one that `run` runs, with the same sinks; only its two neighbou
 from __future__ import annotations
 
 import contextlib
-import secrets
 import signal
 import sys
 import tempfile
@@ -121,7 +120,6 @@ async def _running(stage: _Stage) -> AsyncIterator[tuple[Listener, int]]:
 
     Gives the proxy's listener and the server's port.
     """
-    policy = Policy(body="full", pseudonym_key=secrets.token_bytes(32))
     stop = trio.Event()
     try:
         async with trio.open_nursery() as servers:
@@ -137,7 +135,7 @@ async def _running(stage: _Stage) -> AsyncIterator[tuple[Listener, int]]:
                         serve,
                         [route],
                         hub=stage.hub,
-                        policy=policy,
+                        policy=Policy(),
                         timeouts=Timeouts(drain=DRAIN),
                         stop=stop,
                     )
@@ -178,9 +176,9 @@ def _what_next(folder: Path) -> list[str]:
         f"Its records as JSON:      {folder / 'demo.jsonl'}",
         "",
         "Try next:",
-        "  popproxy demo --serve                              the same, for a client of yours",
-        "  popproxy run --upstream pop3://pop.example.org     in front of a real server",
-        "  popproxy help                                      the manual",
+        "  popproxy demo --serve                           to use a client of your own",
+        "  popproxy run --upstream pop3://pop.example.org  in front of a real server",
+        "  popproxy help                                   the manual",
     ]
 
 
@@ -200,15 +198,16 @@ def _how_to_connect(listener: Listener, server_port: int, folder: Path) -> list[
     host, port = listener.address
     user, password = DEMO_USER, DEMO_PASSWORD
     return [
-        f"popproxy relays {host}:{port} to its own mail server on port {server_port} and records.",
-        "What you send shows up here; the logs are written to",
-        f"  {folder}",
+        f"A mail server of popproxy's own is on port {server_port}, the proxy on {host}:{port}.",
+        f"What you send shows up here. The logs are in {folder}",
         "",
-        f"  telnet:       telnet {host} {port}",
-        f"                and type: user {user}, pass {password}, stat, quit",
-        f"  curl:         curl --user {user}:{password} pop3://{host}:{port}/1",
-        f"  mail client:  POP3, server {host}, port {port}, no encryption,",
-        f"                user {user}, password {password}",
-        "",
+        "With telnet; type user, pass, stat, list, retr 1, quit:",
+        f"    telnet {host} {port}",
+        "With curl:",
+        f"    curl -u {user}:{password} pop3://{host}:{port}/1",
+        "With a mail client, POP3 without encryption:",
+        f"    server {host}, port {port}",
+        f"    user {user}, password {password}",
         "Ctrl-C ends it.",
+        "",
     ]

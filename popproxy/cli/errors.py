@@ -56,7 +56,8 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        subject = f"{self.where}: {self.key}: " if self.key else f"{self.where}: "
+        named = self.key and not self.where.startswith("option ")  # an option says enough
+        subject = f"{self.where}: {self.key}: " if named else f"{self.where}: "
         return subject + self.what + (f" ({self.hint})" if self.hint else "")
 
 

@@ -9,12 +9,10 @@ from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal, wants_color
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.settings import RecordSettings
+from popproxy.cli.wiring import STDOUT, stream_of
 from popproxy.formats import Kind
 from popproxy.sinks import FileSink, Sink, SinkError, StreamSink
-from popproxy.sinks.files import descriptor_of
 from popproxy.sinks.naming import is_per_session
-
-STDOUT = 1
 
 
 def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
@@ -25,10 +23,6 @@ def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
         yield "jsonl", path
     for path in record.text:
         yield "text", path
-
-
-def _descriptor(path: str) -> int | None:
-    return STDOUT if path == "-" else descriptor_of(path)
 
 
 def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sink]:
@@ -48,7 +42,7 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
     sinks: list[Sink] = []
     descriptors = set()
     for kind, path in named(settings.record):
-        descriptor = _descriptor(path)
+        descriptor = stream_of(path)
         if descriptor is not None:
             descriptors.add(descriptor)
             sinks.append(StreamSink(kind, descriptor, putty_mode=settings.record.putty_mode))
@@ -98,7 +92,7 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     """Find what works, but perhaps not as it was meant."""
     record = configuration.settings.record
     for path in record.putty:
-        if _descriptor(path) is not None:
+        if stream_of(path) is not None:
             yield (
                 "a PuTTY log on a stream holds one session at a time: sessions that begin while"
                 " another lives are left out of it"

@@ -8,7 +8,6 @@ is the first client accepted. Whatever is wrong is thus said before anything has
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ from popproxy.cli.privileges import (
     wanted_identity,
 )
 from popproxy.cli.sources import read_all
-from popproxy.diagnostics import on_first_use, warm_up
+from popproxy.diagnostics import load, on_first_use, warm_up
 from popproxy.privacy import Policy
 from popproxy.relay import (
     CannotListen,
@@ -99,7 +98,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         sinks = outputs.make_sinks(configuration, invocation.env)
     plan = Plan(
         routes=wiring.make_routes(configuration, []),
-        policy=wiring.make_policy(configuration, secrets.token_bytes(32)),
+        policy=wiring.make_policy(configuration),
         limits=wiring.make_limits(configuration),
         timeouts=wiring.make_timeouts(configuration),
         hub=Hub(sinks, required=configuration.settings.record.require_log),
@@ -205,6 +204,10 @@ class _Ready:
 
 
 def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
+    if plan.identity is not None:
+        # What is imported late must be here before the rights to read it may be gone.
+        load()
+        "".encode("idna")
     become(plan.identity)
     recorded = notice(plan.policy).partition(": ")[2]
     plan.diagnostics.announce(

@@ -7,19 +7,28 @@ Files are checked when sinks are made (`popproxy.cli.outputs`), sockets by the r
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import Problem
 from popproxy.privacy import Policy
 from popproxy.relay import Limits, Network, Route, Timeouts, Url, UrlError, parse_url
 from popproxy.relay.url import is_address
+from popproxy.sinks.files import descriptor_of
 from popproxy.sinks.naming import Template, TemplateError
 
 TLS_LATER = (
     "popproxy does not speak TLS yet: it comes with a later version; until then use pop3://, and"
     " only where nobody else can listen"
 )
+
+
+STDOUT = 1
+
+
+def stream_of(path: str) -> int | None:
+    """Give the descriptor that an output's path stands for, if it is a stream and no file."""
+    return STDOUT if path == "-" else descriptor_of(path)
 
 
 def is_loopback(host: str) -> bool:
@@ -89,7 +98,7 @@ def make_routes(configuration: Configuration, problems: list[Problem]) -> list[R
     Returns:
         The routes that can be made.
     """
-    routes = []
+    routes: dict[int, Route] = {}
     for index, settings in enumerate(configuration.settings.route):
         listen = _url(configuration, index, "listen", problems)
         upstream = _url(configuration, index, "upstream", problems)
@@ -97,7 +106,7 @@ def make_routes(configuration: Configuration, problems: list[Problem]) -> list[R
         if listen is None or upstream is None:
             continue
         name = settings.name or f"{upstream.host}:{upstream.port}"
-        routes.append(Route(name=name, listen=listen, upstream=upstream, allow=allow))
+        routes[index] = Route(name=name, listen=listen, upstream=upstream, allow=allow)
         if not is_loopback(listen.host) and not settings.allow:
             problems.append(
                 Problem(
@@ -108,7 +117,7 @@ def make_routes(configuration: Configuration, problems: list[Problem]) -> list[R
                 )
             )
     problems.extend(_clashes(configuration, routes))
-    return routes
+    return list(routes.values())
 
 
 def _reaches(listener: Url, host: str, port: int) -> bool:
@@ -123,28 +132,26 @@ def _reaches(listener: Url, host: str, port: int) -> bool:
     return is_loopback(host) and is_loopback(listener.host)
 
 
-def _clashes(configuration: Configuration, routes: list[Route]) -> Iterator[Problem]:
+def _clashes(configuration: Configuration, routes: Mapping[int, Route]) -> Iterator[Problem]:
     """Find listeners on one port, and upstreams that are listeners of ours.
 
     The relay finds the rest, which takes looking names up and binding sockets.
     """
-    where = configuration.file or "the routes"
-    for index, route in enumerate(routes):
-        for earlier in routes[:index]:
-            if route.listen.port and route.listen == earlier.listen:
+    for index, route in routes.items():
+        for number, earlier in routes.items():
+            if number < index and route.listen.port and route.listen == earlier.listen:
                 yield Problem(
-                    where=where,
+                    where=configuration.origins["route", index, "listen"],
                     key="route.listen",
                     what=f"two routes listen on {route.listen}",
                     hint="give each route a port of its own, with listen or --listen",
                 )
-        if any(
-            _reaches(other.listen, route.upstream.host, route.upstream.port) for other in routes
-        ):
+        upstream = route.upstream
+        if any(_reaches(one.listen, upstream.host, upstream.port) for one in routes.values()):
             yield Problem(
-                where=where,
+                where=configuration.origins["route", index, "upstream"],
                 key="route.upstream",
-                what=f"{route.upstream} is a listener of popproxy itself: a loop",
+                what=f"{upstream} is a listener of popproxy itself: a loop",
                 hint="name the real server",
             )
 
@@ -155,8 +162,10 @@ def _outputs(configuration: Configuration) -> Iterator[Problem]:
     for key, paths in (("putty", record.putty), ("jsonl", record.jsonl), ("text", record.text)):
         where = configuration.origins["record", key]
         for path in paths:
-            if path == "-":
-                stdout.append((where, key))
+            descriptor = stream_of(path)
+            if descriptor is not None:
+                if descriptor == STDOUT:
+                    stdout.append((where, key))
                 continue
             try:
                 Template(path)
@@ -175,7 +184,7 @@ def _outputs(configuration: Configuration) -> Iterator[Problem]:
         )
     named: dict[str, str] = {}
     for key, paths in (("putty", record.putty), ("jsonl", record.jsonl), ("text", record.text)):
-        for path in set(paths) - {"-"}:
+        for path in {path for path in paths if stream_of(path) is None}:
             if path in named:
                 yield Problem(
                     where=configuration.origins["record", key],
@@ -218,17 +227,7 @@ def make_timeouts(configuration: Configuration) -> Timeouts:
     )
 
 
-def make_policy(configuration: Configuration, pseudonym_key: bytes) -> Policy:
-    """Make the recorder's policy.
-
-    Args:
-        configuration: The settings.
-        pseudonym_key: Random for each run, so that pseudonyms cannot be guessed.
-    """
+def make_policy(configuration: Configuration) -> Policy:
+    """Make the recorder's policy; pseudonyms get a key of this run's own."""
     record = configuration.settings.record
-    return Policy(
-        body=record.body,
-        mask_users=record.mask_users,
-        require_log=record.require_log,
-        pseudonym_key=pseudonym_key,
-    )
+    return Policy(body=record.body, mask_users=record.mask_users, require_log=record.require_log)
