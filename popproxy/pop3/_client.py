@@ -113,6 +113,9 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
         queue.reply(text, at)
         return
     pipelined = len(queue) > 0
+    if parts.lost and not pipelined and parts.server_content is None:
+        parts.lost = False  # nothing waits: in step by itself
+        parts.departure(FindingCode.STEP_RECOVERED, at, out, side=Side.CLIENT)
     parts.pipelines = parts.pipelines or pipelined
     parts.commands += 1
     out.append(

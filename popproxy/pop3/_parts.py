@@ -66,6 +66,7 @@ class Parts:
         tls: Whether the bytes come out of TLS.
         waiting_for_tls: STLS was accepted, what became of it is not known yet.
         opaque: Nothing is read any more.
+        lost: Step was lost and has not been found again.
         held: The response to a command of which nobody knows whether it has several lines, until
             what follows shows it.
         last: The last greeting or positive response of one line, until another server line comes:
@@ -83,6 +84,7 @@ class Parts:
         "greeted",
         "held",
         "last",
+        "lost",
         "opaque",
         "pipelines",
         "queue",
@@ -110,6 +112,7 @@ class Parts:
         self.tls = tls
         self.waiting_for_tls = False
         self.opaque = False
+        self.lost = False
         self.held: Response | None = None
         self.last: LastLine | None = None
         self.resumable: Waiting | None = None

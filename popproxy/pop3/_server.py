@@ -169,6 +169,7 @@ def _greeting(parts: Parts, parsed: StatusLine, taken: Taken, at: int, out: list
 def _recover(parts: Parts, first: Waiting, last: LastLine, at: int, out: list[Event]) -> None:
     """Take the last status line for the answer to the command whose content comes now."""
     parts.queue.pop()
+    parts.lost = True
     parts.departure(FindingCode.STEP_LOST, at, out, seq=first.seq)
     out.append(
         Response(

@@ -31,7 +31,6 @@ class FindingCode(Enum):
     MALFORMED_COMMAND = "malformed-command"
     COMMAND_IN_WRONG_STATE = "command-in-wrong-state"
     COMMAND_BEFORE_GREETING = "command-before-greeting"
-    PIPELINING_UNANNOUNCED = "pipelining-unannounced"
     GREETING_MALFORMED = "greeting-malformed"
     GREETING_OF_SEVERAL_LINES = "greeting-of-several-lines"
     UNSOLICITED_RESPONSE = "unsolicited-response"
@@ -111,11 +110,6 @@ FINDINGS: dict[FindingCode, FindingText] = {
     ),
     FindingCode.COMMAND_BEFORE_GREETING: FindingText(
         _WARNING, "RFC 1939 section 4", "The client spoke before the server's greeting."
-    ),
-    FindingCode.PIPELINING_UNANNOUNCED: FindingText(
-        _INFO,
-        "RFC 2449 section 6.6",
-        "The client sends commands without waiting, though PIPELINING was not announced.",
     ),
     FindingCode.GREETING_MALFORMED: FindingText(
         _WARNING, "RFC 1939 section 4", "The greeting begins with neither +OK nor -ERR."

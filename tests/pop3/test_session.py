@@ -373,7 +373,7 @@ class TestLossOfStep:
         lost = told.index("! step-lost")
         assert told[lost:-2] == [
             "! step-lost", "S3 +OK several lines", "S3 content 5", "S3 terminated",
-            "C4 NOOP", "S4 +OK",
+            "! step-recovered", "C4 NOOP", "S4 +OK",
         ]  # fmt: skip
 
     def test_two_replies_to_one_command(self) -> None:
