@@ -9,6 +9,7 @@ import hashlib
 import random
 import string
 from base64 import encodebytes
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.support.leaks import PASSWORD
@@ -39,11 +40,6 @@ class Mail:
         """Of the message as RETR brings it, byte-stuffing removed."""
         return hashlib.sha256(self.content).hexdigest()
 
-    @property
-    def digest(self) -> str:
-        """Of the canonical form, to compare with what a client stored."""
-        return digest(self.content)
-
 
 def digest(message: bytes) -> str:
     """Give the SHA-256 of a message's canonical form.
@@ -61,6 +57,11 @@ def digest(message: bytes) -> str:
         if keeping:
             kept.append(line)
     return hashlib.sha256(b"\n".join(kept) + separator + body).hexdigest()
+
+
+def digests(messages: Iterable[bytes]) -> list[str]:
+    """Give the digests of messages, sorted."""
+    return sorted(map(digest, messages))
 
 
 def _mail(name: str, body: bytes, *, more_header: bytes = b"") -> Mail:
