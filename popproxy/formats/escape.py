@@ -57,8 +57,9 @@ def visible(text: str | bytes, *, lines: bool = False) -> str:
         controls of writing direction, U+2028, U+2029 and surrogates.
     """
     if isinstance(text, bytes):
-        if _is_plain(text, lines):
-            return text.decode("ascii")
+        plain = _plain(text, lines)
+        if plain is not None:
+            return plain
         text = text.decode("utf-8", "surrogateescape")
     elif text.isascii() and text.isprintable() and "\\" not in text:
         return text
@@ -79,14 +80,22 @@ def restore(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _is_plain(text: bytes, lines: bool) -> bool:
-    """Tell whether nothing is to be escaped; may say no too often, for the sake of speed."""
-    if not text.isascii():
-        return False
+def _plain(text: bytes, lines: bool) -> str | None:
+    """Give text in which nothing is to be escaped, fast; None if that is not certain.
+
+    Searching every character is slow, but little is left of most text without printable ASCII.
+    """
     rest = text.translate(None, _PLAIN)
-    if not lines or not rest:
-        return not rest
-    return not rest.translate(None, b"\r\n") and rest.count(b"\r") == text.count(b"\r\n")
+    if lines and rest:
+        if rest.count(b"\r") != text.count(b"\r\n"):
+            return None
+        rest = rest.translate(None, b"\r\n")
+    try:
+        if rest and (rest.isascii() or _LINE.search(rest.decode())):
+            return None
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _escape(match: re.Match[str]) -> str:

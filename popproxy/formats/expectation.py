@@ -160,16 +160,16 @@ class Expectation:
         if not self._pending:
             return members
         members["command_seq"], command, arguments = self._pending[0]
-        members["command"] = command
-        if arguments is not None and MASK not in arguments:
-            members["arguments"] = arguments
-        if members["status"] == "+OK":
-            if command in _LOGINS:
-                members["state"] = "TRANSACTION"
-            elif command == "QUIT" and self._state == "TRANSACTION":
-                members["state"] = "UPDATE"
-            elif command == "STAT":
-                members |= lines.drop_listing(members["text"])
-            if self._status is not None and self._is_table():
-                members |= lines.table(command, bytes(self._table))
-        return members
+        if command:
+            members["command"] = command
+            if arguments is not None and MASK not in arguments and command != "AUTH":
+                members["arguments"] = arguments
+        if members["status"] != "+OK":
+            return members
+        if self._status is not None:
+            return members | (lines.table(command, bytes(self._table)) if self._is_table() else {})
+        if command in _LOGINS:
+            members["state"] = "TRANSACTION"
+        elif command == "QUIT" and self._state == "TRANSACTION":
+            members["state"] = "UPDATE"
+        return members | lines.values(command, members["text"])

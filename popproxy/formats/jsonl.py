@@ -23,8 +23,8 @@ from popproxy.records import RECORD_TYPES, SCHEMA, Record
 
 _encoder = msgspec.json.Encoder()
 _ESCAPED = re.compile(f"[{ALWAYS_ESCAPED}]")
-_FIRST_OCTETS = bytes(sorted({character.encode()[0] for character in "\x7f\x80\u061c\u200e\ufeff"}))
-"""With which octets the UTF-8 of an escaped character begins; few lines of text have any."""
+_DEL = 0x7F
+_HARMLESS = bytes(range(_DEL))
 
 
 def escape(encoded: bytes) -> bytes:
@@ -34,9 +34,10 @@ def escape(encoded: bytes) -> bytes:
         encoded: JSON in UTF-8. Such characters can only stand in its strings, where the escape
             means the same.
     """
-    if encoded.isascii() and b"\x7f" not in encoded:
+    if encoded.isascii() and _DEL not in encoded:
         return encoded
-    if len(encoded.translate(None, _FIRST_OCTETS)) == len(encoded):
+    # Searching is slow, and in most languages' text little is left without ASCII.
+    if not _ESCAPED.search(encoded.translate(None, _HARMLESS).decode()):
         return encoded
     return _ESCAPED.sub(lambda match: f"\\u{ord(match.group()):04x}", encoded.decode()).encode()
 

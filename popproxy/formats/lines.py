@@ -26,7 +26,7 @@ Table = list[dict[str, Any]]
 
 def line_of(wire: bytes) -> str:
     """Give a line's text without its end."""
-    return wire.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+    return wire.decode(errors="backslashreplace").removesuffix("\n").removesuffix("\r")
 
 
 def status_line(line: str) -> Members:
@@ -61,18 +61,8 @@ def command_line(line: str) -> Members:
 
 def masked_fields(action: str, members: Members) -> list[str]:
     """Name the fields of a record in whose text the mask stands."""
-    fields = ["raw"]
-    if action == "pop3.command" and MASK in members.get("arguments", ""):
-        fields.append("pop3.arguments")
-    return fields
-
-
-def drop_listing(text: str) -> Members:
-    """Read STAT's response (RFC 1939, section 5)."""
-    numbers = _TWO_NUMBERS.match(text)
-    if not numbers:
-        return {}
-    return {"stat.messages": int(numbers[1]), "stat.octets": int(numbers[2])}
+    suspects = {"pop3.command": ("command", "arguments")}.get(action, ("text",))
+    return ["raw", *(f"pop3.{name}" for name in suspects if MASK in members.get(name, ""))]
 
 
 def _scan_listings(lines: Sequence[str]) -> Table:
@@ -101,6 +91,8 @@ _TABLES: Final[dict[str, tuple[str, Callable[[Sequence[str]], Table]]]] = {
     "LIST": ("listing", _scan_listings),
     "UIDL": ("unique_ids", _unique_ids),
     "CAPA": ("capabilities", _capabilities),
+    "AUTH": ("capabilities", _capabilities),
+    "LANG": ("capabilities", _capabilities),
 }
 TABLES: Final = frozenset(_TABLES)
 """The commands whose multi-line response is a table."""
@@ -114,5 +106,20 @@ def table(command: str, content: bytes) -> Members:
         content: All of its content, without the termination octet.
     """
     member, read = _TABLES[command]
-    text = content.decode("utf-8", "replace").removesuffix("\n")
+    text = content.decode(errors="backslashreplace").removesuffix("\n")
     return {member: read([line.removesuffix("\r") for line in text.split("\n")])}
+
+
+def values(command: str, text: str) -> Members:
+    """Read the values in a positive response of one line.
+
+    Args:
+        command: The command that it answers.
+        text: What follows the status indicator.
+    """
+    if command == "STAT" and (numbers := _TWO_NUMBERS.match(text)):
+        return {"stat.messages": int(numbers[1]), "stat.octets": int(numbers[2])}
+    if command in ("LIST", "UIDL"):
+        member, read = _TABLES[command]
+        return {member: rows} if (rows := read([text])) else {}
+    return {}

@@ -34,7 +34,7 @@ Members = dict[str, Any]
 """Plain values (as JSON has them) by key."""
 
 _MAIN_PARTS = ("pop3", "auth", "tls", "finding", "gap", "summary")
-_TABLES = frozenset({"tls.record_types"})  # objects whose members are values, not fixed names
+_TABLES = frozenset({"record_types"})  # objects whose members are values, not fixed names
 _ENDPOINTS = ("client", "server", "listener")
 
 _BARE = re.compile(r"[A-Za-z0-9+./-][A-Za-z0-9+./:@_-]*")
@@ -62,18 +62,16 @@ def members_of(record: Record) -> Members:
             plain[name] = f"[{address}]" if ":" in address else address
             plain[name] += f":{endpoint['port']}"
     for name, value in plain.items():
-        _flatten(name, value, members)
+        if not isinstance(value, dict):
+            members[name] = value
+            continue
+        prefix = "" if name in _MAIN_PARTS else f"{name}."
+        for inner, item in value.items():
+            if isinstance(item, dict) and inner not in _TABLES:
+                members |= {f"{prefix}{inner}.{last}": leaf for last, leaf in item.items()}
+            else:
+                members[prefix + inner] = item
     return members
-
-
-def _flatten(path: str, value: Any, members: Members) -> None:
-    """Add what stands at a path, and under it, to the members."""
-    if isinstance(value, dict) and path not in _TABLES:
-        for name, inner in value.items():
-            _flatten(f"{path}.{name}", inner, members)
-    else:
-        head, _, rest = path.partition(".")
-        members[rest if head in _MAIN_PARTS else path] = value
 
 
 def record_of(action: str, members: Mapping[str, Any], timestamp: object, line: int) -> Record:

@@ -119,12 +119,12 @@ def _lines(record: Record, when: datetime, tag: str, expectation: Expectation) -
     if duration >= 0:
         del members["event.duration"]
         time = f"{duration // 1_000_000:3}.{duration % 1_000_000:06}"
-    stamp = f"{when:%H:%M:%S.%f}"
+    stamp = when.time().isoformat("microseconds")
     action = record.event.action
     wire = record.wire if isinstance(record, WireRecord) else b""
     side = record.side if isinstance(record, WireRecord) and wire else ""
     expected = expectation.members(action, side, wire, record.timestamp)
-    note = _note(action, members, expected)
+    note = _note(members, expected)
     if not side:
         return f"{stamp} {tag}{time} # {write_note(action, note)}\n"
     mark = "C:" if side == "client" else "S:"
@@ -137,7 +137,7 @@ def _lines(record: Record, when: datetime, tag: str, expectation: Expectation) -
     return f"{stamp}*{tag}{time} " + f"\n{indent}".join(shown)
 
 
-def _note(action: str, members: Members, expected: Members) -> Members:
+def _note(members: Members, expected: Members) -> Members:
     """Give what is not expected, and ABSENT for what is expected and not there."""
     note = {
         name: value

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from popproxy.formats.escape import restore
@@ -99,12 +99,14 @@ def test_nothing_is_written_before_the_first_byte() -> None:
     assert written([]) == b""
 
 
+@settings(max_examples=40)
 @given(captures)
 def test_all_mode_is_byte_exact(capture: list[Record]) -> None:
     log = written(capture, "all")
     assert (body_of(log) if log else b"") == wire_of(capture)
 
 
+@settings(max_examples=40)
 @given(captures)
 def test_printable_mode_is_reversible(capture: list[Record]) -> None:
     log = written(capture)
@@ -131,6 +133,7 @@ def test_p45_a_header_in_pieces_of_any_size_is_marked(size: int) -> None:
     assert restore(body_of(log).decode()) == sent
 
 
+@settings(max_examples=40)
 @given(captures)
 def test_p45_there_is_one_true_header(capture: list[Record]) -> None:
     assert len(LOOK_ALIKE.findall(written(capture))) <= 1
@@ -165,6 +168,7 @@ def test_other_rules_of_a_letter_are_not_touched() -> None:
     assert body_of(written(of_pieces([rule]))) == rule
 
 
+@settings(max_examples=40)
 @given(captures)
 def test_p43_nothing_harmful_is_in_a_printable_log(capture: list[Record]) -> None:
     log = written(capture).replace(b"\r\n", b"").replace(b"\n", b"").decode()

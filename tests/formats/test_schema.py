@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from popproxy.formats import jsonl
@@ -24,6 +24,7 @@ def test_it_is_a_valid_schema_of_draft_2020_12() -> None:
 
 @pytest.mark.parametrize("action", BY_ACTION)
 def test_it_accepts_every_kind_of_record(action: str) -> None:
+    @settings(max_examples=40)
     @given(BY_ACTION[action])
     def check(record: Record) -> None:
         assert VALIDATOR.is_valid(json.loads(jsonl.encode(record)))

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popproxy.formats.text import HEADER, TextWriter, read
@@ -102,6 +102,7 @@ def test_p71_the_file_says_that_mail_is_recorded_and_how_it_is_masked() -> None:
 
 @pytest.mark.parametrize("action", BY_ACTION)
 def test_every_kind_of_record_comes_back(action: str) -> None:
+    @settings(max_examples=40)
     @given(BY_ACTION[action])
     def check(record: Record) -> None:
         (back,) = read(lines_of([record]))
@@ -111,6 +112,7 @@ def test_every_kind_of_record_comes_back(action: str) -> None:
     check()
 
 
+@settings(max_examples=40)
 @given(captures)
 def test_a_capture_comes_back(capture: list[Record]) -> None:
     assert list(read(lines_of(capture))) == capture
@@ -122,6 +124,7 @@ def test_a_plausible_capture_comes_back_from_any_point_on() -> None:
         assert list(read(lines_of(capture[start:]))) == capture[start:]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(range(3)), min_size=60, max_size=60))
 def test_sessions_that_run_at_once_come_back(turns: list[int]) -> None:
     names = ["20251122t223746-k3fa", "20251122t223747-k3fa", "Ünusual [name]"]
@@ -165,6 +168,7 @@ def test_times_are_utc() -> None:
     assert list(read(lines_of(capture))) == capture
 
 
+@settings(max_examples=40)
 @given(captures)
 def test_p43_nothing_harmful_is_in_the_file(capture: list[Record]) -> None:
     assert not set(written(capture).decode().replace("\n", "")) & set(HARMFUL)
@@ -241,6 +245,7 @@ def test_the_greeting_is_recognised_without_a_note() -> None:
     assert isinstance(back, GreetingRecord)
 
 
+@settings(max_examples=40)
 @given(records)
 def test_a_record_of_one_write_ends_with_a_line_end(record: Record) -> None:
     assert TextWriter().write(record).endswith(b"\n")
