@@ -41,27 +41,20 @@ def command(known: Recording, event: Command) -> None:
         shown = show_keyword(event.keyword, split_line(event.raw)[1])
     elif known.logins.exchange is not None:  # every line is a secret (P09)
         shown = show_hidden(event.raw)
+    elif _goes_on(known, event.raw):
+        shown = show_hidden(event.raw)
+        known.hidden |= {event.seq}
     else:
         shown = show_command(event.raw, known.policy.pseudonyms)
+        known.split_pass = shown.command == "PASS" and not event.raw.endswith(b"\r\n")
     secrets = known.logins.command(event.seq, shown)
     if secrets:
         known.learn(secrets, at)
+    if known.learned.active and shown.arguments is not None:
+        shown = _mask_what_was_learned(known, shown, event.raw)
     if shown.user is not None:
         known.learn_user(shown.user, at)
-    raw, arguments, hidden_from, masked = (
-        shown.raw,
-        shown.arguments,
-        shown.hidden_from,
-        shown.masked,
-    )
-    if known.learned.active and arguments is not None:
-        shown = _mask_what_was_learned(known, shown, event.raw)
-        raw, arguments, hidden_from, masked = (
-            shown.raw,
-            shown.arguments,
-            shown.hidden_from,
-            shown.masked,
-        )
+    raw, arguments, masked = shown.raw, shown.arguments, shown.masked
     number: int | None = None
     if arguments is not None and not masked and shown.command in _NUMBERED:
         number = int(arguments.split()[0])
@@ -69,7 +62,7 @@ def command(known: Recording, event: Command) -> None:
         known.make.command(
             at,
             raw,
-            reads_of(reads, hidden_from, len(raw)),
+            reads_of(reads, shown.hidden_from, len(raw)),
             CommandPart(
                 seq=event.seq,
                 state=event.state.value,
@@ -87,9 +80,28 @@ def command(known: Recording, event: Command) -> None:
         known.credentials_sent(at, event.seq)
 
 
+def _goes_on(known: Recording, raw: bytes) -> bool:
+    """Tell whether a line is the rest of a password that holds a line feed (P08).
+
+    It is if the line before was PASS, or such a rest, and ended in a bare LF, though the client
+    knows how to end a line.
+    """
+    crlf = raw.endswith(b"\r\n")
+    goes_on = known.split_pass and (crlf or known.crlf_seen)
+    known.crlf_seen = known.crlf_seen or crlf
+    if crlf:
+        known.split_pass = False
+    return goes_on
+
+
 def _mask_what_was_learned(known: Recording, shown: ShownCommand, sent: bytes) -> ShownCommand:
     """Look for secrets in what a command shows (P04)."""
-    if known.learned.overflowed:
+    secret_user = (
+        shown.user is not None
+        and known.policy.pseudonyms is not None
+        and known.is_secret(shown.user)
+    )
+    if known.learned.overflowed or secret_user:
         hidden = show_keyword(shown.command.encode(), split_line(sent)[1])
         return hidden._replace(mechanism=shown.mechanism, initial=shown.initial)
     raw, first = known.mask_spans(shown.raw, known.learned.find(shown.raw).spans)

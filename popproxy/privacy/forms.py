@@ -2,8 +2,9 @@
 
 A `Form` is a secret as it looks in one encoding. A `Text` is a piece of traffic as it looks when
 one encoding is undone; it knows for each of its octets where it came from, so that what is found in
-it can be masked in the original. Everything is lower case: a secret is looked for without regard
-to case, and for base64 that costs next to no false finds.
+it can be masked in the original. Everything is folded: a secret is looked for without regard to
+case, and for base64 that costs next to no false finds. Folding works octet by octet; beyond ASCII
+it covers the letters of Latin-1, in UTF-8 and by themselves, and takes some others for one.
 
 Two kinds of search cover all encodings:
 
@@ -32,15 +33,26 @@ GAPS = b"\t\n\r :"
 
 _GAP = re.compile(b"[" + GAPS + b"]+")
 _BASE64_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789+/")
-_PACKING = bytes.maketrans(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"abcdefghijklmnopqrstuvwxyz+/"
-)  # the URL-safe alphabet of base64 (RFC 4648, section 5) is made the usual one
-_ESCAPES = {f"{octet:02x}".encode(): bytes([octet]).lower() for octet in range(256)}
+_FOLDING = bytes(
+    octet | 0x20 if octet >= 0x80 or 0x41 <= octet <= 0x5A else octet for octet in range(256)
+)
+# The URL-safe alphabet of base64 (RFC 4648, section 5) is made the usual one, too.
+_PACKING = _FOLDING.replace(b"-", b"+").replace(b"_", b"/")
+_ESCAPES = {f"{octet:02x}".encode(): _FOLDING[octet : octet + 1] for octet in range(256)}
 _PERCENT, _EQUALS = b"%", b"="
 _MAX_PADDING = 2
 
 Span = tuple[int, int]
 """Where something begins, and where it ends, in octets."""
+
+
+def folded(data: bytes) -> bytes:
+    """Fold case.
+
+    Args:
+        data: Any octets.
+    """
+    return data.translate(_FOLDING)
 
 
 def packed(data: bytes) -> bytes:
@@ -56,7 +68,7 @@ class Form(NamedTuple):
     """A secret in one encoding.
 
     Attributes:
-        text: What to look for, lower case.
+        text: What to look for, folded.
         packed: Whether to look in packed texts, else in plain ones.
         left: The letter before holds bits of the secret, too.
         right: The letter behind holds bits of the secret, too.
@@ -74,13 +86,10 @@ def forms(secret: bytes) -> list[Form]:
     Args:
         secret: The secret, at least two octets.
     """
-    plain = {secret.lower()}
-    if not secret.isascii():  # letters beyond ASCII have two cases, too
-        text = secret.decode(errors="surrogateescape")
-        plain |= {each.encode(errors="surrogateescape") for each in (text.lower(), text.upper())}
+    plain = [folded(secret)]
     if b" " in secret:  # as encoded words (RFC 2047, section 4.2) and forms of the web have it
-        plain |= {each.replace(b" ", blank) for each in plain for blank in (b"_", b"+")}
-    found = [Form(each.lower(), packed=False) for each in sorted(plain)]
+        plain += [plain[0].replace(b" ", blank) for blank in (b"_", b"+")]
+    found = [Form(each, packed=False) for each in plain]
     found.append(Form(secret.hex().encode(), packed=True))
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + secret)
@@ -200,7 +209,7 @@ def unescaped_texts(data: bytes) -> Iterator[bytes]:
     """Give what a text is with its encodings undone, for a first look; nothing if it has none.
 
     Args:
-        data: The text, lower case.
+        data: The text, folded.
     """
     if _PERCENT in data:
         yield b"".join(_unescape(data, _PERCENT))
@@ -217,7 +226,7 @@ def all_texts(data: bytes) -> Iterator[Text]:
     Args:
         data: The text, as it stands on the wire.
     """
-    plain = Text(data.lower())
+    plain = Text(folded(data))
     yield plain
     if _PERCENT in data:
         yield plain.unescaped(_PERCENT)
@@ -231,7 +240,7 @@ def all_texts(data: bytes) -> Iterator[Text]:
 def _unescape(
     data: bytes, mark: bytes, pieces: list[tuple[bytes, int, int]] | None = None
 ) -> Iterator[bytes]:
-    """Undo one encoding, lower case in and out.
+    """Undo one encoding, in folded text.
 
     Args:
         data: The text.

@@ -18,14 +18,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
-from popproxy.privacy.forms import Form, Span, Text, all_texts, forms, packed, unescaped_texts
+from popproxy.privacy.forms import (
+    Form,
+    Span,
+    Text,
+    all_texts,
+    folded,
+    forms,
+    packed,
+    unescaped_texts,
+)
 
 MIN_SECRET = 6
 """Octets of the shortest secret that is looked for: the gaps that a shorter one left would tell it,
 and wreck the log (P05)."""
 
 MAX_SECRETS = 64
-MAX_OCTETS = 32_768
+MAX_OCTETS = 131_072
 
 HEAD = 64
 """Octets of a form by which it is first looked for; the rest is compared where the head stands."""
@@ -63,12 +72,11 @@ class Learned:
         overflowed: More secrets came than are kept.
     """
 
-    __slots__ = ("_heads", "_joined", "_secrets", "_size", "overflowed")
+    __slots__ = ("_heads", "_secrets", "_size", "overflowed")
 
     def __init__(self) -> None:
         self._secrets: tuple[bytes, ...] = ()
         self._heads: tuple[bytes, ...] = ()
-        self._joined = b""
         self._size = 0
         self.overflowed = False
 
@@ -104,13 +112,11 @@ class Learned:
             self._heads = tuple(
                 head for head in sorted(heads) if not any(o in head for o in heads if o != head)
             )
-            self._joined += secret.lower() + b"\n"
 
     def overflow(self) -> None:
         """Note that a secret came that cannot be kept; from here on everything counts as one."""
         self.overflowed = True
         self._secrets = self._heads = ()
-        self._joined = b""
 
     def find(self, data: bytes) -> Found:
         """Look for secrets.
@@ -125,7 +131,7 @@ class Learned:
         if self._suspect(packed(data)):
             return self._locate(data)
         if b"=" in data or b"%" in data:
-            for text in unescaped_texts(data.lower()):
+            for text in unescaped_texts(folded(data)):
                 if self._suspect(packed(text)):
                     return self._locate(data)
         return NOTHING
@@ -140,9 +146,9 @@ class Learned:
             line: A line of the server.
         """
         spans = self.find(line).spans
-        if len(line) < _RUN or not self._joined:
+        if len(line) < _RUN or not self._secrets:
             return spans
-        low, joined = line.lower(), self._joined
+        low, joined = folded(line), folded(b"\n".join(self._secrets))
         hits = [
             at
             for at in range(0, len(low) - _SAMPLE + 1, _STRIDE)

@@ -16,7 +16,7 @@ from popproxy.privacy.commands import MASKED
 from popproxy.privacy.forms import Span
 from popproxy.privacy.learned import REACH, Learned
 
-MAX_HELD = 131_072
+MAX_HELD = 262_144
 """Octets that are held back at most for a secret that may go on."""
 
 

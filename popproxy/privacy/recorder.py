@@ -88,6 +88,8 @@ def _departure(known: Recording, event: Departure) -> None:
         known.in_step = False
     elif event.code is FindingCode.STEP_RECOVERED:
         known.in_step = True
+    if event.seq is not None and event.seq in known.hidden:
+        return  # what is odd in it may be the secret's
     known.find(event.at, event.code, event.side.value, seq=event.seq, count=event.count)
 
 

@@ -18,6 +18,9 @@ from popproxy.privacy.policy import Policy
 from popproxy.privacy.tables import Remembered, text_of
 from popproxy.records import MASK, AuthPart, Record
 
+_MAX_USERS = 16
+"""Names of one session that get pseudonyms; more than that are no longer told apart."""
+
 
 class Start(NamedTuple):
     """How an overlong line began."""
@@ -39,6 +42,10 @@ class Recording:
         content: The multi-line response on its way.
         client_line: The overlong line that the client is sending.
         server_line: The overlong line that the server is sending; how it began if it is hidden.
+        crlf_seen: The client has ended a line in CRLF.
+        split_pass: The client's last line was PASS, or the rest of one, and ended in a bare LF: the
+            password may hold the LF, and go on in the next line.
+        hidden: Numbers of commands that count as such a rest.
         message_begun: The client is sending a message.
         injected: Sides whose injected octets have been told of.
         in_step: Commands and responses are in step.
@@ -58,10 +65,13 @@ class Recording:
     __slots__ = (
         "_clear_told",
         "_overflow_told",
+        "_users",
         "client_line",
         "commands",
         "committed",
         "content",
+        "crlf_seen",
+        "hidden",
         "in_step",
         "injected",
         "learned",
@@ -76,6 +86,7 @@ class Recording:
         "policy",
         "retrieved",
         "server_line",
+        "split_pass",
         "tls",
         "unanswered",
         "unique_ids",
@@ -93,6 +104,8 @@ class Recording:
         self.content: MultiLine | None = None
         self.client_line: Start | None = None
         self.server_line: LongLine | Start | None = None
+        self.crlf_seen = self.split_pass = False
+        self.hidden: frozenset[int] = frozenset()
         self.message_begun = False
         self.injected: frozenset[Side] = frozenset()
         self.in_step = True
@@ -104,6 +117,7 @@ class Recording:
         self.commands = self.retrieved = self.pending = self.committed = 0
         self.unmatched = self.unanswered = 0
         self._overflow_told = self._clear_told = False
+        self._users: frozenset[bytes] = frozenset()
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -147,8 +161,19 @@ class Recording:
             user: The name.
             at: When, monotonic, in nanoseconds.
         """
-        if user is not None and self.policy.pseudonyms is not None:
+        if self.policy.pseudonyms is None or user is None or self.is_secret(user):
+            return
+        if user not in self._users and len(self._users) < _MAX_USERS:
+            self._users |= {user}
             self.learn([user], at)
+
+    def is_secret(self, user: bytes) -> bool:
+        """Tell whether a name must not even have a pseudonym: that would tell if it is the same.
+
+        Args:
+            user: The name.
+        """
+        return user not in self._users and bool(self.learned.find(user).spans)
 
     def overflow(self, at: int) -> None:
         """Note a secret that is too long to be remembered.
@@ -218,7 +243,9 @@ class Recording:
             name: The name as sent.
         """
         pseudonyms = self.policy.pseudonyms
-        return pseudonyms.of(name) if pseudonyms is not None else self.text(name)
+        if pseudonyms is None:
+            return self.text(name)
+        return MASK if self.is_secret(name) else pseudonyms.of(name)
 
     def login_ended(self, login: Login, seq: int | None, outcome: Outcome, at: int) -> None:
         """Add the record of a login.
@@ -230,6 +257,6 @@ class Recording:
             at: When, monotonic, in nanoseconds.
         """
         user = self.user(login.user) if login.user is not None else None
-        mechanism = MASK if self.learned.overflowed and login.sasl else login.mechanism
+        mechanism = self.text(login.mechanism.encode()) if login.sasl else login.mechanism
         part = AuthPart(mechanism=mechanism, outcome=outcome, rounds=login.rounds, command_seq=seq)
         self.out.append(self.make.auth(at, part, user))

@@ -262,10 +262,13 @@ def response(known: Recording, event: Response) -> None:
     seq, keyword, status, at = event.seq, event.keyword, event.status, event.at
     if seq is None:
         known.unmatched += 1
+    elif seq in known.hidden:  # the rest of a password, read as a command
+        known.hidden -= {seq}
+        keyword = b""
     doubtful = seq is None or not known.in_step
     hidden = _is_hidden(known, status) or (doubtful and known.policy.body != "full")
     shown = _show(known, event, status, hidden=hidden)
-    command, arguments = _cited(known, event)
+    command, arguments = _cited(known, event) if keyword else (None, None)
     answered = Answered(
         keyword=keyword,
         command=command,
@@ -343,12 +346,16 @@ def _count(known: Recording, keyword: bytes) -> None:
 
 
 def _cited(known: Recording, event: Response) -> tuple[str | None, bytes | None]:
-    """Tell which command a response answers; nothing of a line that was hidden."""
-    if not event.keyword:
-        return None, None
+    """Tell which command a response answers."""
     command, arguments = cite(event.keyword, event.arguments, known.policy.pseudonyms)
     if arguments is not None and known.learned.active:
-        arguments = MASKED if known.learned.overflowed else known.mask(arguments)
+        if known.learned.overflowed or (
+            event.keyword == b"USER"
+            and known.policy.pseudonyms is not None
+            and known.is_secret(event.arguments)
+        ):
+            return command, MASKED
+        arguments = known.mask(arguments)
     return command, arguments
 
 
