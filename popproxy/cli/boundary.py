@@ -95,9 +95,13 @@ def _defect(error: BaseException, invocation: Invocation) -> int:
     if ours:
         name = ours[-1].filename.rpartition(f"{os.sep}popproxy{os.sep}")[2]
         place = f" in {name}:{ours[-1].lineno}"
+    what = f"internal error: {type(error).__name__}"
+    if isinstance(error, OSError) and error.strerror:
+        # The system's own words; no peer has a say in them.
+        what = error.strerror + (f": {error.filename}" if error.filename else "")
     hint = (
-        "This is a defect in popproxy: please report it to the project, with this line, what you\n"
-        "did, and the output of `popproxy --version`."
+        "This should not happen: please report it to the project, with this line, what you did,\n"
+        "and the output of `popproxy --version`."
     )
     if invocation.log_level == "debug":
         # Frames and our own source lines; no locals, and not the exception's text.
@@ -105,7 +109,7 @@ def _defect(error: BaseException, invocation: Invocation) -> int:
     else:
         hint += " With --log-level debug it says more."
     show_error(
-        f"internal error: {type(error).__name__}{place}",
+        what + place,
         hint,
         env=invocation.env,
         color=invocation.color,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -65,23 +65,25 @@ class Configuration:
     file: str | None
 
 
-def describe(wanted: msgspec.inspect.Type) -> str:
-    """Say in words what values a type takes."""
-    match wanted:
-        case msgspec.inspect.Metadata(type=inner):
-            return describe(inner)
-        case msgspec.inspect.LiteralType(values=values):
-            return "one of " + ", ".join(f'"{value}"' for value in values)
-        case msgspec.inspect.ListType(item_type=item):
-            return f"a list, each item {describe(item)}"
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case msgspec.inspect.IntType(ge=least):
-            return "a whole number" + (f" of at least {least}" if least is not None else "")
-        case msgspec.inspect.FloatType(gt=above):
-            return "a number" + (f" greater than {above:g}" if above is not None else "")
-        case _:
-            return "a string in quotes"
+def describe(wanted: Any) -> str:
+    """Say in words what values a setting's type takes."""
+    least = above = None
+    if get_origin(wanted) is Annotated:
+        wanted, *metas = get_args(wanted)
+        for meta in metas:
+            least = meta.ge if meta.ge is not None else least
+            above = meta.gt if meta.gt is not None else above
+    if get_origin(wanted) is Literal:
+        return "one of " + ", ".join(f'"{value}"' for value in get_args(wanted))
+    if get_origin(wanted) is list:
+        return f"a list, each item {describe(*get_args(wanted))}"
+    if wanted is bool:
+        return "true or false"
+    if wanted is int:
+        return "a whole number" + (f" of at least {least}" if least is not None else "")
+    if wanted is float:
+        return "a number" + (f" greater than {above:g}" if above is not None else "")
+    return "a string in quotes"
 
 
 def toml_value(value: object) -> str:
@@ -135,7 +137,7 @@ def checked(
     try:
         return Entry(msgspec.convert(value, wanted, strict=not text), where)
     except msgspec.ValidationError:
-        expected = describe(msgspec.inspect.type_info(wanted))
+        expected = describe(wanted)
         problem = Problem(
             where=where,
             key=f"{section}.{key}",
@@ -204,6 +206,6 @@ def build(layers: Layers, check: Check | None = None) -> Configuration:
     if check is not None:
         problems.extend(check(configuration))
     if problems:
-        hint = "`popproxy config show --origin` says where each value comes from."
-        raise ConfigurationError(problems, hint=hint if len(problems) > 1 else "")
+        hint = "`popproxy help configuration` tells about every setting."
+        raise ConfigurationError(problems, hint=hint if layers.problems else "")
     return configuration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import TextIO
@@ -47,4 +48,5 @@ def show_error(what: str, hint: str, *, env: Mapping[str, str], color: str = "au
     indented = "".join(f"\n  {line}" for line in hint.splitlines())
     if end and indented:
         indented = _DIM + indented + end
-    print(f"{name}{what}{indented}", file=sys.stderr)  # noqa: T201 - this is the place for it
+    with contextlib.suppress(OSError, ValueError):  # nobody is there to be told
+        print(f"{name}{what}{indented}", file=sys.stderr)  # noqa: T201 - this is the place for it

@@ -40,4 +40,20 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 def entry_point() -> NoReturn:
     """Run popproxy as the program that was started."""
+    _open_standard_streams()
     sys.exit(main(sys.argv[1:], os.environ))
+
+
+def _open_standard_streams() -> None:
+    """Give a program that was started with closed standard streams /dev/null instead.
+
+    Otherwise the first socket would get descriptor 1, and what is written to standard output
+    would go to a mail client.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - never closed
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - never closed

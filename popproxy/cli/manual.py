@@ -28,7 +28,8 @@ WIDEST = 90
 
 
 _MARKER = re.compile(r"^<!--.*?-->\n\n?", re.MULTILINE | re.DOTALL)
-"""What frames the parts of the manual that are drawn from tables; of no use to a reader."""
+"""What frames the parts of the manual that are drawn from tables."""
+_LINK = re.compile(r"\[([^\]\n]+)\]\(([\w-]+)\.md(?:#[\w-]*)?\)")
 
 
 def topics() -> dict[str, str]:
@@ -48,7 +49,7 @@ def topics() -> dict[str, str]:
 
 def show(invocation: Invocation, topic: str | None) -> int:
     """Show a topic, or the list of topics; see `popproxy help --help`."""
-    _display(_MARKER.sub("", _page(topic)), invocation)
+    _display(_readable(_page(topic)), invocation)
     return Status.DONE
 
 
@@ -66,8 +67,18 @@ def _page(topic: str | None) -> str:
         return guide.joinpath(f"{name}.md").read_text(encoding="utf-8")
     index = guide.joinpath(f"{INDEX}.md")
     text = index.read_text(encoding="utf-8") if index.is_file() else "# popproxy's manual\n"
-    listed = "".join(f"- **{name}**: {title}\n" for name, title in known.items())
-    return f"{text.rstrip()}\n\n## Topics\n\n{listed}\n`popproxy help TOPIC` shows one.\n"
+    linked = {found[2] for found in _LINK.finditer(text)}
+    others = "".join(
+        f"- **{name}**: {title}\n" for name, title in known.items() if name not in linked
+    )
+    if others:
+        text = f"{text.rstrip()}\n\n## Topics\n\n{others}"
+    return f"{text.rstrip()}\n\n`popproxy help TOPIC` shows one.\n"
+
+
+def _readable(page: str) -> str:
+    """Drop what is of no use to a reader, and turn links to pages into names of topics."""
+    return _LINK.sub(r"\1 (**\2**)", _MARKER.sub("", page))
 
 
 def _display(text: str, invocation: Invocation) -> None:

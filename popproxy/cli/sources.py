@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 
 import click
-import msgspec
 
 from popproxy.cli.config import (
     FIELDS,
@@ -177,7 +176,7 @@ def read_file(layers: Layers, path: FilePath) -> None:
 def _environment_value(section: str, key: str, text: str) -> object:
     """Make a list of a text where the setting is one; `[...]` is read as TOML."""
     wanted = FIELDS[section].get(key)
-    if wanted is None or "list" not in describe(msgspec.inspect.type_info(wanted.type)):
+    if wanted is None or "list" not in describe(wanted.type):
         return text
     if text.startswith("["):
         try:

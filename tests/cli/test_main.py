@@ -173,11 +173,12 @@ def test_help_lists_the_topics_and_shows_them(capsys: pytest.CaptureFixture[str]
     assert main(["help"], {}) == 0
     listed = capsys.readouterr().out
     for name, title in manual.topics().items():
-        assert f"- **{name}**: {title}" in listed
+        assert f"**{name}**" in listed
         assert main(["help", name.upper()], {}) == 0
         page = capsys.readouterr().out
         assert page.startswith(f"# {title}")
         assert "<!--" not in page
+        assert ".md)" not in page
 
 
 def test_help_suggests_the_nearest_topic(capsys: pytest.CaptureFixture[str]) -> None:

@@ -470,6 +470,26 @@ def test_a_reader_of_help_that_goes_away_is_no_mistake(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+def test_p23_closed_standard_streams_never_become_sockets(upstream: int, tmp_path: Path) -> None:
+    with Proxy(
+        tmp_path / "home", upstream, prefix=("bash", "-c", 'exec "$@" 0<&- 1>&-', "-")
+    ) as proxy:
+        with connected(proxy.port) as client:
+            client.sendall(b"NOOP\r\n")
+            assert client.recv(100) == b"+OK\r\n"
+        assert proxy.stop() == 0
+    result = subprocess.run(["bash", "-c", f"{command()} help 1>&- 2>&-"], check=True)
+    assert result.returncode == 0
+
+
+def test_a_full_disk_under_standard_output_is_told(tmp_path: Path) -> None:
+    script = f"{command()} schema > /dev/full"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("popproxy: No space left on device")
+    assert "Traceback" not in result.stderr
+
+
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "popproxy", "--version"], capture_output=True, text=True, check=True
