@@ -63,17 +63,15 @@ class Acceptor:
                 except OSError as error:
                     if error.errno == errno.ECONNABORTED:
                         continue  # the client left before it was accepted
-                    if error.errno in _EXHAUSTED and self._turn_away(listening, error):
-                        continue
                     self._report(error)
-                    await trio.sleep(PAUSE)
+                    if error.errno not in _EXHAUSTED or not self._turn_away(listening):
+                        await trio.sleep(PAUSE)
                     break
                 client.setblocking(False)
                 welcome(client, address[:2])
 
-    def _turn_away(self, listening: socket.socket, error: OSError) -> bool:
+    def _turn_away(self, listening: socket.socket) -> bool:
         """Use the descriptor in reserve to tell one client that there is no room."""
-        self._report(error)
         if self._reserve is None:
             self._set_aside()
             return False
@@ -81,7 +79,7 @@ class Acceptor:
         try:
             client, _ = listening.accept()
         except BlockingIOError:
-            return True  # it has left meanwhile
+            return True  # there is none: the kernel looks for a descriptor first
         except OSError:
             return False  # somebody else took the descriptor
         else:

@@ -128,6 +128,7 @@ async def serve(
     """
     limits = limits or Limits()
     timeouts = timeouts or Timeouts()
+    _refuse_tls(routes)
     own = OwnAddresses()
     upstreams = [Upstream(route.upstream, timeouts, own) for route in routes]
     listeners = await open_listeners(routes, timeouts.resolve)
@@ -186,6 +187,21 @@ def _close(listeners: Sequence[Listener]) -> None:
         if listener.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(listener.socket)
             listener.socket.close()
+
+
+def _refuse_tls(routes: Sequence[Route]) -> None:
+    """Refuse routes with legs that cannot be served yet.
+
+    Raises:
+        RouteError: There is one.
+    """
+    for route in routes:
+        for url in (route.listen, route.upstream):
+            if url.scheme != "pop3":
+                raise RouteError(
+                    f"route {route.name}: {url} means TLS, which this version does not speak; use"
+                    " pop3:// where nobody else can listen"
+                )
 
 
 async def _refuse_loop(route: Route, upstream: Upstream, own: OwnAddresses) -> None:
