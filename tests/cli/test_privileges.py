@@ -10,10 +10,7 @@ import pytest
 
 from popproxy.cli import privileges
 from popproxy.cli.errors import CommandError
-
-ME = pwd.getpwuid(os.geteuid()).pw_name
-IS_ROOT = os.geteuid() == 0
-only_root = pytest.mark.skipif(not IS_ROOT, reason="needs root: run the tests as root")
+from tests.support.root import only_root
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:

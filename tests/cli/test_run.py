@@ -21,9 +21,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.proxy import Proxy, command
+from tests.support.root import IS_ROOT, only_root
 from tests.support.waiting import PATIENCE, until
 
-AS_ROOT = ("--user", "root") if os.geteuid() == 0 else ()
+AS_ROOT = ("--user", "root") if IS_ROOT else ()
 NOWHERE = "pop3://127.0.0.1:9"
 ENVIRONMENT = {
     name: value
@@ -186,14 +187,14 @@ def test_mistakes_are_status_2_and_say_what_to_do(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: run the tests as root")
+@only_root
 def test_p70_root_is_refused_without_user(tmp_path: Path) -> None:
     result = run("run", "--upstream", NOWHERE, cwd=tmp_path)
     assert result.returncode == 2
     assert "--user root" in result.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: run the tests as root")
+@only_root
 def test_p70_root_becomes_the_user_and_files_are_that_users(upstream: int) -> None:
     # pytest's own folders are closed to others, and this one has to be nobody's.
     nobody = pwd.getpwnam("nobody")
