@@ -91,7 +91,7 @@ def _plain(text: bytes, lines: bool) -> str | None:
             return None
         rest = rest.translate(None, b"\r\n")
     try:
-        if rest and (rest.isascii() or _LINE.search(rest.decode())):
+        if rest and (rest.isascii() or b"\\" in rest or _LINE.search(rest.decode())):
             return None
         return text.decode()
     except UnicodeDecodeError:

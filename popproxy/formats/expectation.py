@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from popproxy.formats import lines
@@ -105,7 +106,8 @@ class Expectation:
         if record.wire:
             self._last_read[record.side] = record.timestamp
             if self._started is None and record.segments:
-                self._started = record.timestamp - record.segments[-1][0] * _MICROSECOND
+                with suppress(OverflowError):  # no session is that old
+                    self._started = record.timestamp - record.segments[-1][0] * _MICROSECOND
         match record:
             case GreetingRecord():
                 self._state = "AUTHORIZATION"

@@ -55,6 +55,7 @@ _INDENT: Final = " " * 16
 _NO_DURATION: Final = " " * 10
 _SHOWN: Final = {"pop3.response": ("command", "arguments")}
 """Members that a note of this kind names although they are expected: people look for them."""
+_DURATION_MOST: Final = 10**20  # nanoseconds that the reader takes; no session is that long
 _SESSIONS_MOST: Final = 10_000
 
 _TAG = re.compile(r"[a-z0-9]{1,12}")
@@ -116,7 +117,7 @@ def _lines(record: Record, when: datetime, tag: str, expectation: Expectation) -
     del members["session.id"]
     duration = members.get("event.duration", -1)
     time = _NO_DURATION
-    if duration >= 0:
+    if 0 <= duration < _DURATION_MOST:
         del members["event.duration"]
         time = f"{duration // 1_000_000:3}.{duration % 1_000_000:06}"
     stamp = when.time().isoformat("microseconds")

@@ -26,6 +26,8 @@ def test_p43_an_octet_that_is_not_utf_8_is_escaped(octet: int) -> None:
 @example(b"\\\r\n", True)
 @example(b"\\\r", True)
 @example(b"\xc2\x9b\x9b\\x9b", False)
+@example("\\x1b é".encode(), False)
+@example("é \r é\r\n".encode(), True)
 def test_p43_escapes_are_reversible(original: bytes, lines: bool) -> None:
     assert restore(visible(original, lines=lines)) == original
 

@@ -191,6 +191,23 @@ def test_p49_a_long_line_is_neither_capped_nor_wrapped_in_a_file() -> None:
     assert list(read(lines_of(told.records))) == told.records
 
 
+@pytest.mark.parametrize("figure", [-1, 0, 999_999, 10**20 - 1, 10**20, 2**63 - 1])
+def test_durations_and_times_of_any_size_come_back(figure: int) -> None:
+    told = Capture()
+    part = DataPart(part="content")
+    told.tell(
+        DataRecord,
+        "pop3.data",
+        duration=figure,
+        side="server",
+        raw="a\r\n",
+        segments=[(figure, 3)],
+        pop3=part,
+    )
+    told.tell(DataRecord, "pop3.data", side="server", wire=b"b\r\n", pop3=part)
+    assert list(read(lines_of(told.records))) == told.records
+
+
 def test_tables_are_not_told_twice() -> None:
     told = plain_session()
     assert b"listing" not in written(told.records)
