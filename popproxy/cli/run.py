@@ -62,6 +62,8 @@ class Plan:
         identity: The user to become once listening, if any.
         diagnostics: Where to speak.
         silent_listeners: Whether not to say where it listens.
+        attended: Whether a person looks on from a terminal. SIGHUP then means that the terminal
+            is gone, and ends the run; otherwise it means to open files anew.
     """
 
     routes: Sequence[Route]
@@ -72,6 +74,7 @@ class Plan:
     identity: Identity | None
     diagnostics: Diagnostics
     silent_listeners: bool = False
+    attended: bool = False
 
 
 def run(invocation: Invocation, context: click.Context) -> int:
@@ -106,6 +109,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         diagnostics=make_diagnostics(configuration, invocation.env),
         # Programs read the line; a person who asked for quiet does not want it.
         silent_listeners=log.quiet and is_terminal(sys.stderr),
+        attended=is_terminal(sys.stderr) or is_terminal(sys.stdout),
     )
     for warning in outputs.warnings(configuration):
         plan.diagnostics.announce("output_warning", warning, level="warning")
@@ -163,7 +167,7 @@ async def _obey(
     received: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope, plan: Plan
 ) -> None:
     async for number in received:
-        if number == signal.SIGHUP:
+        if number == signal.SIGHUP and not plan.attended:
             plan.hub.reopen()
         elif not stop.is_set():
             stop.set()
@@ -215,6 +219,13 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     )
     if not plan.silent_listeners:
         say_listening(plan.diagnostics, listeners)
+    if is_terminal(sys.stderr) and plan.diagnostics.form == "console":
+        host, port = listeners[0].address
+        plan.diagnostics.announce(
+            "waiting",
+            f"waiting for mail clients: POP3, server {host}, port {port}, no encryption;"
+            " Ctrl-C ends",
+        )
     # Only now: clients need not wait until structlog is loaded.
     warm_up()
 

@@ -74,12 +74,13 @@ def _section_entries(
     problems: list[Problem],
 ) -> dict[str, Entry]:
     if not isinstance(table, dict):
+        header = "[[route]]" if section == "route" else f"[{section}]"
         problems.append(
             Problem(
                 where=place(path),
                 key=section,
                 what=f"expected a table, found {shown(table)}",
-                hint=f"write [{section}] on a line of its own, its settings below",
+                hint=f"write {header} on a line of its own, its settings below",
             )
         )
         return {}

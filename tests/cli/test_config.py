@@ -248,6 +248,25 @@ def test_mistakes_in_every_layer_are_told_together() -> None:
     ]
 
 
+def test_mistakes_in_the_environment_name_the_variable() -> None:
+    env = {
+        "POPPROXY_RECROD__BODY": "none",
+        "POPPROXY_RECORD__BDOY": "none",
+        "POPPROXY_RECORD__TEXT": "[broken",
+        "POPPROXY_LIMITS__CONNECTIONS": "many",
+        "POPPROXY_LOG__QUIET": "perhaps",
+    }
+    assert problems(env=env) == [
+        "POPPROXY_LIMITS__CONNECTIONS: limits.connections: expected a whole number of at least 1,"
+        ' found "many"',
+        'POPPROXY_LOG__QUIET: log.quiet: expected true or false, found "perhaps"',
+        "POPPROXY_RECORD__BDOY: record.bdoy: there is no such setting (did you mean body?)",
+        "POPPROXY_RECORD__TEXT: record.text: expected a list, each item a string in quotes, found"
+        ' "[broken" (write ["[broken"])',
+        "POPPROXY_RECROD__BODY: recrod: there is no such section (did you mean record?)",
+    ]
+
+
 def test_a_setting_without_its_section_is_sent_there() -> None:
     (problem,) = problems('body = "none"\n')
     assert problem.endswith("(body belongs to the section record)")
@@ -272,6 +291,8 @@ def test_syntax_errors_have_a_place(text: str, expected: str) -> None:
         ("route = 3\n", "[[route]]"),
         ("[route]\nlisten = 'x'\n", "[[route]]"),
         ("log = 3\n", "[log]"),
+        ("route = [3]\n", "[[route]]"),
+        ("record.body = {}\n", "found a table"),
     ],
 )
 def test_tables_of_the_wrong_kind(text: str, hint: str) -> None:

@@ -268,6 +268,18 @@ def test_config_show_tells_mistakes(capsys: pytest.CaptureFixture[str], home: Pa
     assert "option --max-connections: expected a whole number" in said
 
 
+def test_config_check_names_the_routes_of_a_good_file(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    example = Path(__file__).parents[2] / "config" / "popproxy.toml"
+    assert main(["config", "check", str(example)], {}) == 0
+    assert capsys.readouterr().out == f"{example}: no mistakes; 1 route\n"
+    Path("popproxy.toml").write_text('[[route]]\nupstream = "pop3s://a"\n[log]\nlevel = 3\n')
+    said = failing(capsys, "config", "check")
+    assert "popproxy.toml:2: route.upstream: pop3s:// means TLS" in said
+    assert "popproxy.toml:4: log.level: expected one of" in said
+
+
 def test_config_check_without_a_file(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     assert "no configuration file" in failing(capsys, "config", "check")
     assert "cannot read" in failing(capsys, "config", "check", "gone.toml")

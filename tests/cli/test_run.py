@@ -329,6 +329,21 @@ def test_on_a_terminal_sessions_are_shown_also_when_files_are_written(
         assert b"session.start" in log.read_bytes()
 
 
+def test_a_run_ends_when_its_terminal_is_gone(upstream: int, tmp_path: Path) -> None:
+    with (
+        terminal() as (_, program),
+        started(
+            *("run", *AS_ROOT, "--listen", "pop3://127.0.0.1:0"),
+            *("--upstream", f"pop3://127.0.0.1:{upstream}"),
+            cwd=tmp_path / "x",
+            stdout=program,
+            TERM="xterm",
+        ) as (process, _),
+    ):
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE) == 0
+
+
 def test_quiet_shows_nothing_on_the_terminal_and_writes_files_all_the_same(
     upstream: int, tmp_path: Path
 ) -> None:
