@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from popproxy.formats.escape import restore, visible
@@ -21,6 +21,7 @@ def test_p43_an_octet_that_is_not_utf_8_is_escaped(octet: int) -> None:
     assert visible(bytes([octet])) == f"\\x{octet:02x}"
 
 
+@settings(max_examples=500)
 @given(octets, st.booleans())
 @example(b"\\" * 3 + b"\n", True)
 @example(b"\\\r\n", True)
