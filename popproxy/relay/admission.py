@@ -1,11 +1,11 @@
-"""Who is let in: by network (P67), by number (P55), and never ourselves (P59)."""
+"""Who is let in: by network (P67) and by number (P55)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
-from popproxy.relay.loops import Address, OwnAddresses, plain_ip
+from popproxy.relay.loops import Address, plain_ip
 from popproxy.relay.settings import Limits, Network
 
 
@@ -26,17 +26,15 @@ class Refused(Exception):  # noqa: N818 - it says what the client is
 class Admission:
     """Counts the clients that are in, and decides about the next."""
 
-    __slots__ = ("_by_address", "_limits", "_own", "_total")
+    __slots__ = ("_by_address", "_limits", "_total")
 
-    def __init__(self, limits: Limits, own: OwnAddresses) -> None:
+    def __init__(self, limits: Limits) -> None:
         """Begin with nobody in.
 
         Args:
             limits: How many are let in.
-            own: Our addresses; none of them may be a client.
         """
         self._limits = limits
-        self._own = own
         self._total = 0
         self._by_address: Counter[str] = Counter()
 
@@ -50,8 +48,6 @@ class Admission:
         Raises:
             Refused: It is not let in.
         """
-        if self._own.is_outgoing(client):
-            raise Refused("the route leads back to popproxy itself (a loop)")
         allow = tuple(allow)
         if allow:
             address = plain_ip(client[0])

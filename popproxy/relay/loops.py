@@ -1,9 +1,9 @@
 """Loops: an upstream that is one of our own listeners would connect a session to itself, for ever.
 
-Two checks, because one cannot see everything (P59). Before a connection is made, its address is
-compared with the listeners', wildcards included. And since an address can be led back to us on
-ways that no comparison shows (a firewall's redirection), the local ends of all upstream
-connections are remembered: a client that comes from one of them is ourselves.
+An address is compared with those of all listeners, wildcards included, when the relay starts and
+again before each connection, because a name may lead elsewhere by then (P59). A loop that leads
+through another program, or through a firewall's redirection, cannot be seen here; the limit of
+connections ends it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ def plain_ip(text: str) -> IPv4Address | IPv6Address:
 
 
 class OwnAddresses:
-    """The addresses that are ours: of listeners, and of our ends of upstream connections."""
+    """The addresses that we listen on."""
 
-    __slots__ = ("_listening", "_outgoing")
+    __slots__ = ("_listening",)
 
     def __init__(self) -> None:
         self._listening: list[tuple[IPv4Address | IPv6Address, int]] = []
-        self._outgoing: set[Address] = set()
 
     def listens(self, addresses: Iterable[Address]) -> None:
         """Note addresses that we listen on."""
@@ -68,18 +67,6 @@ class OwnAddresses:
             )
             for listening, listening_port in self._listening
         )
-
-    def add_outgoing(self, local: Address) -> None:
-        """Note our end of an upstream connection."""
-        self._outgoing.add(local)
-
-    def drop_outgoing(self, local: Address) -> None:
-        """Forget our end of an upstream connection that has ended."""
-        self._outgoing.discard(local)
-
-    def is_outgoing(self, client: Address) -> bool:
-        """Say whether a client's address is our own end of an upstream connection."""
-        return client in self._outgoing
 
 
 def _is_local(address: IPv4Address | IPv6Address) -> bool:

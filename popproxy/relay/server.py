@@ -32,10 +32,10 @@ the sessions that are served."""
 class _Server:
     """What the tasks of one relay share."""
 
-    def __init__(self, sessions: trio.Nursery, limits: Limits, own: OwnAddresses) -> None:
+    def __init__(self, sessions: trio.Nursery, limits: Limits) -> None:
         self.housekeeper = Housekeeper()
         self._nursery = sessions
-        self._admission = Admission(limits, own)
+        self._admission = Admission(limits)
         self._ids = SessionIds()
         self._recorded_refusals = diagnostics.Limiter(interval=1.0, burst=REFUSALS_RECORDED)
         self._told_refusals = diagnostics.Limiter(interval=10.0)
@@ -143,7 +143,6 @@ async def serve(
                     name=route.name, listen=str(route.listen), upstream=str(route.upstream)
                 ),
                 connector=upstream,
-                own=own,
                 hub=hub,
                 policy=policy,
                 limits=limits,
@@ -152,7 +151,7 @@ async def serve(
             for route, upstream in zip(routes, upstreams, strict=True)
         }
         async with trio.open_nursery() as background, trio.open_nursery() as sessions:
-            server = _Server(sessions, limits, own)
+            server = _Server(sessions, limits)
             background.start_soon(server.housekeeper.run)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:

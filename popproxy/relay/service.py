@@ -11,7 +11,7 @@ from typing import NamedTuple
 from popproxy.pop3 import Session as Parser
 from popproxy.privacy import Policy, Recorder
 from popproxy.records import Endpoint, RoutePart
-from popproxy.relay.loops import Address, OwnAddresses, plain_ip
+from popproxy.relay.loops import Address, plain_ip
 from popproxy.relay.notice import notice
 from popproxy.relay.observer import Observer, RecordHub
 from popproxy.relay.settings import Limits, Timeouts
@@ -44,7 +44,6 @@ class Service:
     Attributes:
         route: The route, as records name it.
         connector: Reaches the upstream.
-        own: Our addresses.
         hub: Takes the records.
         policy: How sessions are recorded.
         limits: What is kept track of at most.
@@ -55,7 +54,6 @@ class Service:
 
     route: RoutePart
     connector: Connector
-    own: OwnAddresses
     hub: RecordHub
     policy: Policy
     limits: Limits

@@ -294,7 +294,6 @@ class RelaySession:
         legs = [self._client]
         if self._server is not None:
             legs.append(self._server.leg)
-            self._service.own.drop_outgoing(self._server.local)
         for leg in legs:
             if self._aborting:
                 leg.abort()

@@ -8,7 +8,6 @@ apart, families by turns, and the first connection that stands is taken.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from dataclasses import dataclass
@@ -48,12 +47,10 @@ class Reached:
     Attributes:
         leg: The connection.
         server: The server's address.
-        local: Our end's address.
     """
 
     leg: Leg
     server: Address
-    local: Address
 
 
 class Connector(Protocol):
@@ -104,11 +101,11 @@ class Upstream:
             cause = causes[0] if causes else f"no answer within {self._timeouts.connect:g} seconds"
             raise Unreachable(f"{self._url.host} port {self._url.port}: {cause}")
         try:
-            server, local = connected.getpeername(), connected.getsockname()
+            server = connected.getpeername()
         except OSError as error:
             self._give_up(connected)
             raise Unreachable(f"{self._url.host} port {self._url.port}: {_words(error)}") from None
-        return Reached(SocketLeg(connected), server[:2], local[:2])
+        return Reached(SocketLeg(connected), server[:2])
 
     async def resolve(self) -> list[_Target]:
         """Find the addresses, in the order in which to try them.
@@ -173,10 +170,7 @@ class Upstream:
             attempt.setblocking(False)
             try:
                 attempt.connect(address)
-                self._own.add_outgoing(attempt.getsockname()[:2])
             except BlockingIOError:
-                # Noted before anything is awaited: a listener of ours might accept it next.
-                self._own.add_outgoing(attempt.getsockname()[:2])
                 await trio.lowlevel.wait_writable(attempt)
                 error = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not error:
@@ -192,8 +186,6 @@ class Upstream:
 
     def _give_up(self, attempt: socket.socket) -> None:
         """Close a connection that is not, or no longer, wanted."""
-        with contextlib.suppress(OSError):
-            self._own.drop_outgoing(attempt.getsockname()[:2])
         trio.lowlevel.notify_closing(attempt)
         attempt.close()
 

@@ -53,7 +53,7 @@ NETWORK = (ip_network("192.168.1.0/24"), ip_network("2001:db8::/32"))
 
 
 def test_p55_caps_in_all_and_per_address() -> None:
-    admission = Admission(Limits(connections=3, connections_per_client=2), OwnAddresses())
+    admission = Admission(Limits(connections=3, connections_per_client=2))
     admission.enter(("127.0.0.1", 1), ())
     admission.enter(("127.0.0.1", 2), ())
     with pytest.raises(Refused, match="from your address") as caught:
@@ -82,23 +82,13 @@ def test_p55_caps_in_all_and_per_address() -> None:
     ],
 )
 def test_p67_only_clients_of_allowed_networks_enter(client: str, admitted: bool) -> None:
-    admission = Admission(Limits(), OwnAddresses())
+    admission = Admission(Limits())
     if admitted:
         admission.enter((client, 1), NETWORK)
     else:
         with pytest.raises(Refused, match="network") as caught:
             admission.enter((client, 1), NETWORK)
         assert not caught.value.by_number
-
-
-def test_p59_we_are_not_our_own_client() -> None:
-    own = OwnAddresses()
-    admission = Admission(Limits(), own)
-    own.add_outgoing(("127.0.0.1", 50000))
-    with pytest.raises(Refused, match="loop"):
-        admission.enter(("127.0.0.1", 50000), ())
-    own.drop_outgoing(("127.0.0.1", 50000))
-    admission.enter(("127.0.0.1", 50000), ())
 
 
 def test_session_names_are_unique_sortable_and_fit_for_file_names() -> None:

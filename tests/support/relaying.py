@@ -15,7 +15,6 @@ from popproxy.privacy import Policy
 from popproxy.records import GapRecord, Record, RoutePart, SessionEnd, SessionStart
 from popproxy.relay import Limits, Timeouts
 from popproxy.relay.housekeeping import Housekeeper
-from popproxy.relay.loops import OwnAddresses
 from popproxy.relay.memory import CAPACITY, MemoryLeg, memory_legs
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession
@@ -85,7 +84,7 @@ class MemoryConnector:
 
     async def connect(self) -> Reached:
         await trio.lowlevel.checkpoint()
-        return Reached(self.leg, SERVER, ("192.0.2.9", 50000))
+        return Reached(self.leg, SERVER)
 
 
 def service(
@@ -101,7 +100,6 @@ def service(
     return kind(
         route=ROUTE,
         connector=connector,
-        own=OwnAddresses(),
         hub=hub,
         policy=policy or Policy(body="full"),
         limits=limits or Limits(),
