@@ -68,7 +68,7 @@ class Notices:
         Args:
             topic: What the warning is about; also the name of the diagnostic event.
             text: One sentence for a person.
-            facts: Values for the diagnostics.
+            facts: Values for the diagnostics; not `output` or `message`, which are there already.
 
         Returns:
             Whether the warning was given.

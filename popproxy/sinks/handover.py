@@ -104,12 +104,9 @@ class Handover:
             self._waiters.append(waiter)
             self._hurry = True
             self._changed.notify()
-        try:
-            await waiter.event.wait()
-        finally:
-            with self._lock:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+        # A waiter that is cancelled here stays in the list until the thread has come that far, or
+        # has found that it cannot.
+        await waiter.event.wait()
         with self._lock:
             return self._verdict(target, session_id)
 

@@ -149,9 +149,7 @@ class StreamOutputs:
         if error.errno not in {errno.EPIPE, errno.EBADF, errno.ECONNRESET}:
             return False
         name = output.target.name
-        self._notices.inform(
-            "stream_closed", f"{name} was closed; nothing more is written to it", output=name
-        )
+        self._notices.inform("stream_closed", f"{name} was closed; nothing more is written to it")
         return True
 
     def reopen(self) -> Iterable[Output]:

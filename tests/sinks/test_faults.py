@@ -18,6 +18,7 @@ import trio
 from popproxy.formats import FormatError, jsonl
 from popproxy.records import GapRecord
 from popproxy.sinks import FileSink
+from popproxy.sinks.backlog import SESSIONS_PER_LOSS
 from popproxy.sinks.pump import GATHER
 from popproxy.sinks.target import PATIENCE
 from tests.support import samples
@@ -90,6 +91,19 @@ def test_p54_overflow_is_one_gap_with_the_right_number(tmp_path: Path) -> None:
     assert gap.gap.records == 1001 - len(written) == sink.lost
     assert written == [*range(1, first_lost), 1001]
     assert found[-2] is gap
+    close(sink)
+    reader.close()
+
+
+def test_p54_the_gap_of_a_shared_file_counts_all_sessions(tmp_path: Path) -> None:
+    path = fifo_in(tmp_path)
+    sink = quick(path, octets=10_000)
+    for number in range(2 * SESSIONS_PER_LOSS):
+        for record in samples.session(f"s{number}"):
+            sink.put(record)
+    reader = reader_of(path)
+    (gap,) = gaps(reader.read_until(lambda read: bool(gaps(read)), "the gap"))
+    assert gap.gap.records == sink.lost > 2 * SESSIONS_PER_LOSS
     close(sink)
     reader.close()
 
@@ -168,6 +182,47 @@ def test_p54_a_new_reader_gets_whole_lines(tmp_path: Path) -> None:
         jsonl.decode(line)
     close(sink)
     second.close()
+
+
+def test_p54_a_new_reader_gets_what_such_a_file_begins_with(tmp_path: Path) -> None:
+    path = fifo_in(tmp_path)
+    sink = FileSink("text", str(path), gather=0.001, retry=0.001)
+    for seq, keyword in enumerate(["STAT", "LIST"], start=2):
+        reader = reader_of(path)
+        sink.put(samples.command("a", seq, keyword))
+        octets = reader.read_until(lambda read, word=keyword: word.encode() in read, keyword)  # type: ignore[misc] # a default that binds
+        assert octets.startswith(b"# popproxy transcript")
+        reader.close()
+        if seq == 2:
+            sink.put(samples.command("a", 100))
+            until(lambda: not sink.healthy, "the reader being missed")
+    close(sink, 0.05)
+
+
+def test_p62_reopening_does_not_tear_a_line_in_a_fifo(tmp_path: Path) -> None:
+    path = fifo_in(tmp_path)
+    reader = reader_of(path)
+    sink = quick(path)
+    sink.put(samples.command("a", 1))
+    reader.read_until(lambda read: whole_lines(read) == 1, "the first line")
+    for seq in range(2, 101):
+        sink.put(samples.data("a", seq, "x" * 10_000))
+    until(lambda: len(reader.read()) > 100_000 or not sink.healthy, "some lines")
+    sink.reopen()
+    octets = reader.read_until(lambda read: b'"seq":100}' in read[-10_400:], "the last record")
+    assert [jsonl.decode(line).session.seq for line in octets.splitlines()] == list(range(1, 101))
+    close(sink)
+    reader.close()
+
+
+def test_p54_a_backlog_that_grows_fast_is_not_gathered(tmp_path: Path) -> None:
+    sink = FileSink("jsonl", str(tmp_path / "x"), gather=1000.0, queue_octets=1_000_000)
+    for seq in range(1, 1001):  # more than the queue takes at once
+        sink.put(samples.data("a", seq, "x" * 1000))
+        if seq % 100 == 0:
+            wait_for_lines(tmp_path / "x", seq - 99)
+    close(sink)
+    assert sink.lost == 0
 
 
 def test_closing_keeps_to_its_deadline_and_counts_what_is_left(tmp_path: Path) -> None:

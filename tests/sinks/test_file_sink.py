@@ -146,10 +146,18 @@ async def test_p61_a_session_does_not_overtake_the_one_before_it(
     sink = make("putty", "p.log")
     disk.can_truncate = False
     disk.room = 90  # amid the first session's log
+    real = disk.write
+
+    def write(descriptor: int, octets: bytes | memoryview) -> int:
+        try:
+            return real(descriptor, octets)
+        except OSError:
+            disk.room = None  # for the second session there would be room
+            raise
+
+    disk.write = write  # type: ignore[method-assign] # one more fault
     for name in ("a", "b"):
         put(sink, samples.start(name), samples.command(name, 2, name * 20), samples.end(name))
-    assert not await sink.flushed()
-    disk.room = None
     await sink.close(5)
     assert [line[:3] for line in lines(path)] == [b"=~=", b"aaa", b"=~=", b"bbb"]
 
@@ -261,6 +269,33 @@ async def test_p62_a_shared_text_file_begins_anew_after_reopening(
     put(sink, samples.command("a", 2))
     assert await sink.flushed()
     assert lines(path)[0] == lines(tmp_path / "old")[0]
+
+
+async def test_a_session_whose_end_was_lost_is_over(
+    make: Maker, tmp_path: Path, disk: FaultyDisk
+) -> None:
+    disk.error = errno.EIO
+    sink = make("putty", "p.log", queue_octets=5_000)
+    put(sink, samples.start("a"), *(samples.command("a", seq) for seq in range(2, 20)))
+    put(sink, samples.end("a", 20))
+    assert sink.lost > 5
+    disk.error = None
+    until(lambda: sink.healthy, "recovery")
+    until(lambda: descriptors(tmp_path) == 0, "the file being closed")
+    put(sink, *samples.session("b"))
+    await sink.close(5)
+    assert names_in(tmp_path) == {"p.log"}
+
+
+async def test_a_session_that_speaks_is_not_forgotten(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("popproxy.sinks.file_sink.SESSIONS", 3)
+    sink = make("putty", "&S.log")
+    for number in range(2, 12):
+        put(sink, samples.command("speaks", number), samples.command(f"s{number}"))
+    await sink.close(5)
+    assert (tmp_path / "speaks.log").read_bytes().count(b"PuTTY log") == 1
 
 
 async def test_sessions_whose_end_was_lost_are_forgotten_at_last(

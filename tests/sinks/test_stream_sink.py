@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from popproxy.formats import Kind, jsonl
 from popproxy.records import Record
 from popproxy.sinks import StreamSink
 from tests.support import samples
-from tests.support.sinks import Pipe, places
+from tests.support.sinks import FaultyDisk, Pipe, disk, places
 from tests.support.waiting import until
+
+__all__ = ["disk"]
 
 
 @pytest.fixture
@@ -67,13 +70,15 @@ async def test_p63_a_reader_that_goes_away_ends_the_sink_with_one_message(
     put(sink, samples.start())
     assert await sink.flushed()
     reader.close()
-    put(sink, samples.command(seq=2))
-    assert not await sink.flushed()
-    for seq in range(3, 1000):
-        sink.put(samples.command(seq=seq))
-    assert not await sink.flushed()
-    assert not sink.healthy
-    await sink.close(1)
+    with structlog.testing.capture_logs() as logged:
+        put(sink, samples.command(seq=2))
+        assert not await sink.flushed()
+        for seq in range(3, 1000):
+            sink.put(samples.command(seq=seq))
+        assert not await sink.flushed()
+        assert not sink.healthy
+        await sink.close(1)
+    assert [entry["event"] for entry in logged] == ["stream_closed"]
     assert len(said) == 1
     assert "was closed" in said[0]
     assert sink.lost == 0  # nobody wants them
@@ -143,6 +148,20 @@ async def test_p27_a_session_that_is_left_out_is_not_recorded(pipe: tuple[Pipe, 
     assert await sink.flushed("a")
     assert not await sink.flushed("b")
     await sink.close(1)
+
+
+async def test_p61_a_file_behind_standard_output_gets_no_hole(
+    tmp_path: Path, disk: FaultyDisk
+) -> None:
+    path = tmp_path / "out"
+    with path.open("wb", buffering=0) as file:  # as the shell's > opens it: not for appending
+        disk.room = 1000
+        sink = stream(file.fileno())
+        put(sink, *samples.session("a", 10))
+        assert not await sink.flushed()
+        disk.room = None
+        await sink.close(5)
+    assert places(path) == [("a", seq) for seq in range(1, 13)]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "text"])
