@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from popproxy.pop3.events import Command, Data, End, Injected, LinePart, Read, SaslResponse, Side
 from popproxy.privacy.commands import (
     MASKED,
+    WHOLE_LINES,
     ShownCommand,
     hidden_parts,
     show_command,
@@ -20,6 +21,7 @@ from popproxy.privacy.tables import text_of
 from popproxy.records import CommandPart
 
 _NUMBERED = frozenset({"RETR", "DELE", "TOP", "LIST", "UIDL"})
+_CREDENTIALS = frozenset({"PASS", "APOP"})
 _MAX_INJECTED_LINES = 32
 
 
@@ -31,6 +33,11 @@ def command(known: Recording, event: Command) -> None:
         event: The command.
     """
     known.commands += 1
+    usual = WHOLE_LINES.get(event.raw)
+    if usual is not None and known.logins.exchange is None and not known.split_pass:
+        known.crlf_seen = True
+        _add(known, event, usual, event.reads, joined=event.joined)
+        return
     at, joined = event.at, event.joined
     reads: Sequence[Read] = event.reads
     if event.overlong:
@@ -54,20 +61,29 @@ def command(known: Recording, event: Command) -> None:
         shown = _mask_what_was_learned(known, shown, event.raw)
     if shown.user is not None:
         known.learn_user(shown.user, at)
-    raw, arguments, masked = shown.raw, shown.arguments, shown.masked
+    _add(known, event, shown, reads_of(reads, shown.hidden_from, len(shown.raw)), joined=joined)
+    if shown.command in _CREDENTIALS or shown.initial is not None:
+        known.credentials_sent(at, event.seq)
+
+
+def _add(
+    known: Recording, event: Command, shown: ShownCommand, reads: Sequence[Read], *, joined: bool
+) -> None:
+    """Add the record of a command."""
+    arguments, masked = shown.arguments, shown.masked
     number: int | None = None
     if arguments is not None and not masked and shown.command in _NUMBERED:
         number = int(arguments.split()[0])
     known.out.append(
         known.make.command(
-            at,
-            raw,
-            reads_of(reads, shown.hidden_from, len(raw)),
+            event.at,
+            shown.raw,
+            reads,
             CommandPart(
                 seq=event.seq,
                 state=event.state.value,
                 command=shown.command,
-                arguments=text_of(arguments) if arguments is not None else None,
+                arguments=None if arguments is None else text_of(arguments),
                 message_number=number,
                 pipelined=event.pipelined,
                 complete=event.terminated,
@@ -76,8 +92,6 @@ def command(known: Recording, event: Command) -> None:
             masked=masked,
         )
     )
-    if shown.command in ("PASS", "APOP") or shown.initial is not None:
-        known.credentials_sent(at, event.seq)
 
 
 def _goes_on(known: Recording, raw: bytes) -> bool:

@@ -18,6 +18,8 @@ from popproxy.records import MASK
 
 MASKED = MASK.encode()
 
+_NAMES = {keyword: keyword.decode("ascii") for keyword in COMMANDS}
+
 # Octets that servers pass over before a keyword (see `popproxy.pop3.grammar`), the keyword, of one
 # word or two, and the blank that ends it.
 _PREFIX = re.compile(rb"(?:[ \t\x00]|\xef\xbb\xbf)*[A-Za-z*][A-Za-z0-9]*(?:[ \t][A-Za-z]+)?[ \t]?")
@@ -91,6 +93,17 @@ class ShownCommand(NamedTuple):
     initial: bytes | None = None
 
 
+WHOLE_LINES: dict[bytes, ShownCommand] = {
+    word + b"\r\n": ShownCommand(word + b"\r\n", keyword.decode("ascii"))
+    for keyword, arguments in _CLEAR.items()
+    if arguments.fullmatch(b"")
+    for word in (keyword, keyword.lower())
+}
+"""Lines without arguments that are shown as they are, as nearly all clients write them."""
+
+_ONE_NUMBER = re.compile(rb"(LIST|UIDL|RETR|DELE) ([0-9]{1,10})\r\n")
+
+
 def split_line(raw: bytes) -> tuple[bytes, bytes]:
     """Take the line end off: CRLF, LF, or nothing.
 
@@ -114,6 +127,8 @@ def show_command(raw: bytes, pseudonyms: Pseudonyms | None = None) -> ShownComma
         raw: The line, line end included.
         pseudonyms: If given, users' names are replaced.
     """
+    if match := _ONE_NUMBER.fullmatch(raw):
+        return ShownCommand(raw, _NAMES[match[1]], match[2])
     line, line_end = split_line(raw)
     keyword, arguments, spec = parse_command(line)
     clear = _CLEAR.get(keyword)
@@ -122,7 +137,7 @@ def show_command(raw: bytes, pseudonyms: Pseudonyms | None = None) -> ShownComma
         if not line:
             return ShownCommand(raw, "", None)
         return _hide_line(line, line_end)
-    command = keyword.decode("ascii")
+    command = _NAMES[keyword]
     if clear is not None and clear.fullmatch(arguments):
         return ShownCommand(raw, command, arguments.strip(b" \t") or None)
     if not arguments.strip(b" \t") and keyword not in _ARGUMENT_IS_SECRET:
@@ -175,7 +190,7 @@ def show_keyword(keyword: bytes, line_end: bytes) -> ShownCommand:
         return _hide_line(b"", line_end)
     return ShownCommand(
         raw=keyword + b" " + MASKED + line_end,
-        command=keyword.decode("ascii"),
+        command=_NAMES[keyword],
         arguments=MASKED,
         hidden_from=0,
         masked=("raw", "pop3.arguments"),
@@ -195,9 +210,9 @@ def cite(
     Returns:
         Keyword, or the mask; and arguments, or None.
     """
-    if keyword not in COMMANDS:
+    command = _NAMES.get(keyword)
+    if command is None:
         return MASK, None
-    command = keyword.decode("ascii")
     if not arguments:
         return command, None
     clear = _CLEAR.get(keyword)

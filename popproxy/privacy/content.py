@@ -179,8 +179,9 @@ class Digest:
         self._hash.update(text)
         self.octets += len(text)
         if not self._split.ended:
-            size = self._split.feed(text)
-            self.header += text[: min(size, MAX_HEADERS - len(self.header))]
+            size = self._split.feed(text[: MAX_HEADERS - len(self.header)])
+            self.header += text[:size]
+            self._split.ended = self._split.ended or len(self.header) >= MAX_HEADERS
 
     def sha256(self) -> str:
         """Give the digest in hexadecimal digits."""

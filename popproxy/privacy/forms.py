@@ -17,7 +17,8 @@ Two kinds of search cover all encodings:
 
 Base64 puts six bits into a letter, so that the letters at both ends of an encoded secret may hold
 bits of it and bits of their neighbours. The form is what lies between; its neighbours count as
-found with it, and so does the padding, which would tell the secret's length.
+found with it, and so do the letters behind it up to the end of the word, and the padding: how they
+look depends on the secret's length.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from typing import NamedTuple
 GAPS = b"\t\n\r :"
 """What is left out of a packed text."""
 
+TAIL = 100
+"""Letters behind an encoded secret that are masked with it, at most."""
+
 _GAP = re.compile(b"[" + GAPS + b"]+")
 _BASE64_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789+/")
 _FOLDING = bytes(
@@ -40,7 +44,7 @@ _FOLDING = bytes(
 _PACKING = _FOLDING.replace(b"-", b"+").replace(b"_", b"/")
 _ESCAPES = {f"{octet:02x}".encode(): _FOLDING[octet : octet + 1] for octet in range(256)}
 _PERCENT, _EQUALS = b"%", b"="
-_MAX_PADDING = 2
+_WORD_END = re.compile(rb"[a-z0-9+/_-]{0,%d}=*" % TAIL)
 
 Span = tuple[int, int]
 """Where something begins, and where it ends, in octets."""
@@ -70,12 +74,14 @@ class Form(NamedTuple):
     Attributes:
         text: What to look for, folded.
         packed: Whether to look in packed texts, else in plain ones.
+        base64: Whether it is base64.
         left: The letter before holds bits of the secret, too.
         right: The letter behind holds bits of the secret, too.
     """
 
     text: bytes
     packed: bool
+    base64: bool = False
     left: bool = False
     right: bool = False
 
@@ -98,6 +104,7 @@ def forms(secret: bytes) -> list[Form]:
             Form(
                 packed(encoded[start : whole // 6]),
                 packed=True,
+                base64=True,
                 left=before > 0,
                 right=whole % 6 > 0,
             )
@@ -165,44 +172,37 @@ class Text:
             origin += literal
         return made
 
-    def original(self, start: int, end: int) -> Span:
-        """Tell where octets of this text stand in the original.
+    def span(self, start: int, end: int, form: Form) -> Span:
+        """Tell where in the original a form stands that was found in this text.
 
         Args:
-            start: The first.
-            end: Behind the last; greater than `start`.
-        """
-        text: Text = self
-        while text.parent is not None:
-            start, _ = text._origin(start)
-            last, width = text._origin(end - 1)
-            end = last + width
-            text = text.parent
-        return start, end
-
-    def _origin(self, position: int) -> tuple[int, int]:
-        entry = bisect_right(self._at, position) - 1
-        behind = position - self._at[entry]
-        return self._from[entry] + behind, 1 if behind else self._widths[entry]
-
-    def widened(self, start: int, end: int, form: Form) -> Span:
-        """Add the letters that share bits with an encoded secret, and the padding.
-
-        Args:
-            start: Where the form begins in this text.
-            end: Where it ends.
+            start: Where it begins in this text.
+            end: Where it ends; greater than `start`.
             form: The form.
+
+        Returns:
+            Its place, with what else has to be masked.
         """
         data = self.data
         if form.left and start and data[start - 1] in _BASE64_LETTERS:
             start -= 1
         if form.right and end < len(data) and data[end] in _BASE64_LETTERS:
             end += 1
-        if form.packed:
-            for _ in range(_MAX_PADDING):
-                if data[end : end + 1] == _EQUALS:
-                    end += 1
+        text: Text = self
+        while text.parent is not None:
+            start, _ = text._origin(start)
+            last, width = text._origin(end - 1)
+            end = last + width
+            text = text.parent
+        if form.base64:
+            behind = _WORD_END.match(text.data, end)
+            end = behind.end() if behind else end
         return start, end
+
+    def _origin(self, position: int) -> tuple[int, int]:
+        entry = bisect_right(self._at, position) - 1
+        behind = position - self._at[entry]
+        return self._from[entry] + behind, 1 if behind else self._widths[entry]
 
 
 def unescaped_texts(data: bytes) -> Iterator[bytes]:

@@ -69,12 +69,23 @@ class Maker:
         findings: Records of findings so far.
     """
 
-    __slots__ = ("_id", "_seq", "_started_at", "client", "findings", "server", "started_ns")
+    __slots__ = (
+        "_at",
+        "_id",
+        "_seq",
+        "_started_at",
+        "_time",
+        "client",
+        "findings",
+        "server",
+        "started_ns",
+    )
 
     def __init__(self, session_id: str, started_at: datetime, started_ns: int) -> None:
         self._id = session_id
         self._seq = 0
-        self._started_at = started_at
+        self._started_at = self._time = started_at
+        self._at = started_ns
         self.started_ns = started_ns
         self.client = self.server = self.findings = 0
 
@@ -84,7 +95,10 @@ class Maker:
         Args:
             at: Nanoseconds.
         """
-        return self._started_at + timedelta(0, 0, (at - self.started_ns) // 1000)
+        if at != self._at:
+            self._at = at
+            self._time = self._started_at + timedelta(0, 0, (at - self.started_ns) // 1000)
+        return self._time
 
     def session(self) -> SessionPart:
         """Number the next record."""
@@ -93,6 +107,9 @@ class Maker:
 
     def _segments(self, reads: Sequence[Read]) -> list[Segment]:
         started = self.started_ns
+        if len(reads) == 1:
+            at, size = reads[0]
+            return [((at - started) // 1000, size)]
         return [((at - started) // 1000, size) for at, size in reads]
 
     def command(

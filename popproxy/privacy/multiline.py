@@ -35,7 +35,7 @@ class Answered(NamedTuple):
 
     keyword: bytes
     command: str | None
-    arguments: bytes | None
+    arguments: str | None
     seq: int | None
     status: str
     code: str | None

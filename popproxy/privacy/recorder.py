@@ -41,7 +41,7 @@ from popproxy.pop3.events import (
     Unexpected,
 )
 from popproxy.pop3.findings import FindingCode
-from popproxy.privacy import client_side, server_side
+from popproxy.privacy import client_side, contents, responses, server_lines
 from popproxy.privacy.maker import Maker
 from popproxy.privacy.opaque import OpaqueSide
 from popproxy.privacy.policy import Policy
@@ -64,21 +64,21 @@ _SERVER = Side.SERVER
 
 def _data(known: Recording, event: Data) -> None:
     if event.side is _SERVER:
-        server_side.data(known, event)
+        contents.data(known, event)
     else:
         client_side.message(known, event)
 
 
 def _end(known: Recording, event: End) -> None:
     if event.side is _SERVER:
-        server_side.end(known, event)
+        contents.end(known, event)
     else:
         client_side.message(known, event)
 
 
 def _line_part(known: Recording, event: LinePart) -> None:
     if event.side is _SERVER:
-        server_side.line_part(known, event)
+        server_lines.line_part(known, event)
     else:
         client_side.line_part(known, event)
 
@@ -120,14 +120,14 @@ def _handler(handle: Callable[[Recording, _E], None]) -> _Handler:
 
 _HANDLERS: dict[type[Event], _Handler] = {
     Command: _handler(client_side.command),
-    Response: _handler(server_side.response),
+    Response: _handler(responses.response),
     Data: _handler(_data),
     End: _handler(_end),
-    Greeting: _handler(server_side.greeting),
+    Greeting: _handler(server_lines.greeting),
     SaslResponse: _handler(client_side.sasl_response),
-    SaslChallenge: _handler(server_side.sasl_challenge),
-    Unexpected: _handler(server_side.unexpected),
-    Unanswered: _handler(server_side.unanswered),
+    SaslChallenge: _handler(server_lines.sasl_challenge),
+    Unexpected: _handler(server_lines.unexpected),
+    Unanswered: _handler(responses.unanswered),
     LinePart: _handler(_line_part),
     Injected: _handler(client_side.injected),
     Departure: _handler(_departure),
@@ -242,7 +242,7 @@ class Recorder:
             if handle is not None:
                 handle(known, event)
         if known.content is not None:
-            server_side.drain(known, known.content, at, ended=False)
+            contents.drain(known, known.content, at, ended=False)
         if known.learned.overflowed:
             known.tell_overflow(at)
         out, known.out = known.out, []
@@ -293,7 +293,7 @@ class Recorder:
         make = known.make
         if not self._failed:
             if known.content is not None:
-                server_side.end(known, End(side=_SERVER, seq=None, ending=Ending.CUT_OFF, at=at))
+                contents.end(known, End(side=_SERVER, seq=None, ending=Ending.CUT_OFF, at=at))
             known.tell_overflow(at)
             self._end_opaque(at)
         out, known.out = known.out, []
