@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
+from datetime import UTC, timedelta, timezone
 
 import pytest
 from hypothesis import example, given, settings
@@ -83,12 +82,6 @@ def test_the_header_has_the_machines_time_zone_by_default(monkeypatch: pytest.Mo
     local = STARTED.astimezone()
     expected = f"{local:%Y.%m.%d %H:%M:%S}".encode()
     assert expected in PuttyWriter().write(plain_session().records[1])
-
-
-def test_the_header_of_summer_is_in_summer_time() -> None:
-    told = Capture(started=datetime(2025, 7, 1, 12, 0, 0, tzinfo=UTC))
-    told.greet(b"+OK\r\n")
-    assert b" 14:00:00 " in PuttyWriter(tz=ZoneInfo("Europe/Berlin")).write(told.records[0])
 
 
 def test_nothing_is_written_before_the_first_byte() -> None:
