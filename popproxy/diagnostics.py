@@ -1,15 +1,16 @@
 """The way to structlog for what popproxy says about itself while it runs.
 
-Importing structlog takes longer than everything else that popproxy does before it listens, and a
-run in which nothing goes wrong says nothing. So nobody imports it at the top: `logger` does, with
-the first message, or `warm_up` in a thread when there is time. Whoever starts the program says with
-`on_first_use` how structlog is to be set up; a program that uses parts of popproxy as a library,
-and says nothing, keeps its own set-up.
+Importing structlog takes nearly as long as everything else that popproxy does before it listens.
+So nobody imports it at the top: `run` calls `load` when it has said where it listens, and just
+before it accepts the first client; otherwise the first message loads it. It must not be left to
+that in a long run: a message about descriptors that have run out could not open structlog's files.
+
+Whoever starts the program says with `on_first_use` how structlog is to be set up; a program that
+uses parts of popproxy as a library, and says nothing, keeps its own set-up.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -50,12 +51,5 @@ def logger(name: str) -> FilteringBoundLogger:
 
 
 def load() -> None:
-    """Load structlog now."""
-    # Whoever says something finds out by itself, and can do without.
-    with contextlib.suppress(Exception):
-        logger("popproxy")
-
-
-def warm_up() -> None:
-    """Load structlog in a thread, so that the first message need not wait for it."""
-    threading.Thread(target=load, name="diagnostics", daemon=True).start()
+    """Load structlog now, while descriptors and the right to read its files are there."""
+    logger("popproxy")

@@ -31,7 +31,7 @@ from popproxy.cli.privileges import (
     wanted_identity,
 )
 from popproxy.cli.sources import read_all
-from popproxy.diagnostics import load, on_first_use, warm_up
+from popproxy.diagnostics import load, on_first_use
 from popproxy.privacy import Policy
 from popproxy.relay import (
     CannotListen,
@@ -209,7 +209,7 @@ class _Ready:
 
 def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     if plan.identity is not None:
-        # What is imported late must be here before the rights to read it may be gone.
+        # What is imported late must be here before the right to read it may be gone.
         load()
         "".encode("idna")
     become(plan.identity)
@@ -226,8 +226,7 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
             f"waiting for mail clients: POP3, server {host}, port {port}, no encryption;"
             " Ctrl-C ends",
         )
-    # Only now: clients need not wait until structlog is loaded.
-    warm_up()
+    load()  # not earlier: whoever waits for the line above need not wait for structlog
 
 
 def say_listening(diagnostics: Diagnostics, listeners: Sequence[Listener]) -> None:
