@@ -54,9 +54,8 @@ def command(known: Recording, event: Command) -> None:
     else:
         shown = show_command(event.raw, known.policy.pseudonyms)
         known.split_pass = shown.command == "PASS" and not event.raw.endswith(b"\r\n")
-    secrets = known.logins.command(event.seq, shown)
-    if secrets:
-        known.learn(secrets, at)
+    if shown.masked or shown.user is not None or shown.mechanism is not None:
+        known.learn(known.logins.command(event.seq, shown), at)
     if known.learned.active and shown.arguments is not None:
         shown = _mask_what_was_learned(known, shown, event.raw)
     if shown.user is not None:

@@ -181,7 +181,8 @@ class Digest:
         if not self._split.ended:
             size = self._split.feed(text[: MAX_HEADERS - len(self.header)])
             self.header += text[:size]
-            self._split.ended = self._split.ended or len(self.header) >= MAX_HEADERS
+            if len(self.header) >= MAX_HEADERS:
+                self._split.ended = True
 
     def sha256(self) -> str:
         """Give the digest in hexadecimal digits."""

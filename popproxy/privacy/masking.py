@@ -67,6 +67,22 @@ def reads_of(reads: Sequence[Read], hidden_from: int | None, size: int) -> Seque
     return found
 
 
+def _cut(size: int, spans: Sequence[Span]) -> int:
+    """Find the last place behind which at least `REACH` octets stand, in masked form, too.
+
+    Args:
+        size: Octets of a text.
+        spans: What is masked in it.
+    """
+    reach, behind = REACH, size
+    for start, end in reversed(spans):
+        if behind - end >= reach:
+            break
+        reach -= behind - end + len(MASKED)
+        behind = start
+    return max(behind - max(reach, 0), 0)
+
+
 class Masked(NamedTuple):
     """Content that was masked and may be told.
 
@@ -88,7 +104,8 @@ class MaskedStream:
 
     What may still turn out to be part of a secret is held back: always the last `REACH` octets,
     whether or not secrets are known, since otherwise where a record ends would tell something of
-    them; and more, up to `MAX_HELD`, while something that was found may go on.
+    them; and more, up to `MAX_HELD`, while something that was found may go on. Secrets among them
+    count as they look masked, since where a record ends would otherwise tell how long they are.
 
     Attributes:
         masked: Whether a mask was put in so far.
@@ -154,7 +171,7 @@ class MaskedStream:
         found = self._learned.find(data)
         spans, cut = found.spans, len(data)
         if not everything:
-            cut = max(len(data) - REACH, 0)
+            cut = _cut(len(data), spans)
             starts = [start for start, end in spans if end > cut]
             if found.unfinished is not None:
                 starts.append(found.unfinished)

@@ -172,11 +172,11 @@ def _values(
         return StatPart(messages=numbers.first, octets=numbers.second), None, None
     if keyword == b"LIST" and (numbers := parse_scan_listing(text)):
         known.listing = known.listing or Remembered()
-        known.listing.add(text)
+        known.listing.add(numbers.first, text)
         return None, [ScanListing(message=numbers.first, octets=numbers.second)], None
     if keyword == b"UIDL" and (unique_id := parse_unique_id(text)):
         known.unique_ids = known.unique_ids or Remembered()
-        known.unique_ids.add(text)
+        known.unique_ids.add(unique_id.message, text)
         one = UniqueId(message=unique_id.message, unique_id=text_of(unique_id.unique_id))
         return None, None, [one]
     return None, None, None

@@ -11,6 +11,11 @@ MAX_TABLE = 262_144
 MAX_ENTRIES = 10_000
 """Entries of a table that a record holds."""
 
+MAX_SINGLE = 256
+"""Lines from `LIST n`, and as many from `UIDL n`, that are remembered besides."""
+
+_MAX_LINE = 128
+
 MAX_REMEMBERED = 65_536
 """Octets of LIST, and as many of UIDL, that are remembered to say more about a message."""
 
@@ -55,11 +60,12 @@ class Remembered:
     the last one ended, since clients fetch in order.
     """
 
-    __slots__ = ("_at", "_text")
+    __slots__ = ("_at", "_single", "_text")
 
     def __init__(self) -> None:
         self._text = b""
         self._at = 0
+        self._single: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -72,15 +78,17 @@ class Remembered:
             table: Lines that begin with a message-number.
         """
         self._text, self._at = (b"\n" + table)[:MAX_REMEMBERED], 0
+        self._single.clear()
 
-    def add(self, line: bytes) -> None:
+    def add(self, number: int, line: bytes) -> None:
         """Remember a single line, too, if there is room.
 
         Args:
-            line: It begins with a message-number.
+            number: The message-number that it begins with.
+            line: The line.
         """
-        if len(self._text) + len(line) < MAX_REMEMBERED:
-            self._text += b"\n" + line.strip() + b"\n"
+        if len(self._single) < MAX_SINGLE and len(line) <= _MAX_LINE:
+            self._single[number] = line
 
     def line(self, number: int) -> bytes | None:
         """Give what is known of a message.
@@ -91,6 +99,9 @@ class Remembered:
         Returns:
             Its line, or None.
         """
+        single = self._single.get(number)
+        if single is not None:
+            return single
         key = b"\n%d " % number
         at = self._text.find(key, self._at)
         if at < 0:
