@@ -228,6 +228,38 @@ async def test_p26_replies_sent_before_a_reset_are_delivered_though_a_write_fail
         assert session.hub.end.summary.reason == "server-reset"
 
 
+async def test_p26_a_loss_that_shows_in_a_write_passes_at_once_if_nobody_reads_there(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with relayed() as session:
+        session.server.close()
+        assert await session.client.read() == b""
+        await session.client.write(b"NOOP\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.ended.is_set()  # no time has passed
+        assert session.client.lost()
+        assert session.hub.end.summary.reason == "server-closed"
+
+
+async def test_p26_a_reset_waits_half_a_second_for_what_was_sent_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with relayed() as session:
+        await session.server.write(b"-ERR bye\r\n")
+        session.server.abort()
+        await trio.sleep(0.3)
+        assert not session.client.lost()
+        assert await session.client.read() == b"-ERR bye\r\n"
+        await trio.sleep(0.05)
+        assert session.client.lost()
+
+    async with relayed() as session:
+        await session.server.write(b"-ERR never read\r\n")
+        session.server.abort()
+        await trio.sleep(0.6)
+        assert session.client.lost()
+
+
 async def test_p28_the_first_record_names_no_rewrites_and_p71_gives_notice() -> None:
     async with relayed() as session:
         await log_in(session)
@@ -427,6 +459,26 @@ async def test_p27_a_log_that_fails_inside_a_response_ends_the_session_without_a
         await session.server.write(b"another\r\n")
         assert await read_all(session.client) == b""
         await session.ended.wait()
+        assert hub.end.summary.reason == "log-unavailable"
+
+
+async def test_p27_no_line_of_ours_gets_into_a_response_that_is_on_its_way() -> None:
+    hub = KeepingHub([True, False])
+    policy = Policy(body="full", require_log=True)
+    async with relayed(hub=hub, policy=policy, capacity=8) as session:
+        greeting = b"+OK a greeting that the client takes its time to read\r\n"
+
+        async def greet() -> None:
+            with contextlib.suppress(LegLost):
+                await session.server.write(greeting)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(greet)
+            await trio.testing.wait_all_tasks_blocked()
+            await session.client.write(b"CAPA\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+            assert greeting.startswith(await read_all(session.client))
+            nursery.cancel_scope.cancel()
         assert hub.end.summary.reason == "log-unavailable"
 
 

@@ -75,12 +75,11 @@ class KeepingHub:
 class MemoryConnector:
     """Reaches a server in memory: `leg` is the relay's end, `server` the test's."""
 
-    capacity: int = CAPACITY
     leg: MemoryLeg = field(init=False)
     server: MemoryLeg = field(init=False)
 
     def __post_init__(self) -> None:
-        self.leg, self.server = memory_legs(self.capacity)
+        self.leg, self.server = memory_legs()
 
     async def connect(self) -> Reached:
         await trio.lowlevel.checkpoint()
@@ -159,9 +158,12 @@ async def relayed(
     capacity: int = CAPACITY,
     connector: Connector | None = None,
 ) -> AsyncIterator[Relayed]:
-    """Relay a session in memory, housekeeping included; leaving the block ends it."""
+    """Relay a session in memory, housekeeping included; leaving the block ends it.
+
+    `capacity` is how much the client's connection takes before a write to it waits.
+    """
     hub = hub or KeepingHub()
-    memory = MemoryConnector(capacity)
+    memory = MemoryConnector()
     leg, client = memory_legs(capacity)
     session = RelaySession(
         session_id="20111029t223746-aaa0001",
