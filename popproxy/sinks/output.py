@@ -20,6 +20,7 @@ from popproxy.records import Record
 from popproxy.sinks.backlog import gap_after
 from popproxy.sinks.base import Notices
 from popproxy.sinks.target import Target
+from popproxy.sinks.turns import Turns
 
 CHUNK = 256 * 1024
 """Weight of the records that are written at once, give or take a record."""
@@ -154,7 +155,9 @@ class Output:
     def _encode(self) -> None:
         chunk = self._chunk
         chunk.parts = []
+        turns = Turns()
         for place, record in enumerate(chunk.records):
+            turns.offer()
             part = self._octets_of(record)
             if part is None:
                 self._on_lost(record)

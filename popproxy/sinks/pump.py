@@ -19,6 +19,7 @@ from popproxy.sinks.backlog import Entry, Loss
 from popproxy.sinks.base import Notices, explain
 from popproxy.sinks.handover import Handover, Work
 from popproxy.sinks.output import Output
+from popproxy.sinks.turns import Turns
 
 GATHER = 0.05
 RETRY = 0.5
@@ -117,7 +118,9 @@ class Pump:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _deal_with(self, work: Work) -> None:
+        turns = Turns()
         for entry in work.entries:
+            turns.offer()
             self._place(entry)
         if work.reopening:
             self._mark_busy(self._outputs.reopen())

@@ -199,22 +199,6 @@ def test_p54_a_new_reader_gets_what_such_a_file_begins_with(tmp_path: Path) -> N
     close(sink, 0.05)
 
 
-def test_p62_reopening_does_not_tear_a_line_in_a_fifo(tmp_path: Path) -> None:
-    path = fifo_in(tmp_path)
-    reader = reader_of(path)
-    sink = quick(path)
-    sink.put(samples.command("a", 1))
-    reader.read_until(lambda read: whole_lines(read) == 1, "the first line")
-    for seq in range(2, 101):
-        sink.put(samples.data("a", seq, "x" * 10_000))
-    until(lambda: len(reader.read()) > 100_000 or not sink.healthy, "some lines")
-    sink.reopen()
-    octets = reader.read_until(lambda read: b'"seq":100}' in read[-10_400:], "the last record")
-    assert [jsonl.decode(line).session.seq for line in octets.splitlines()] == list(range(1, 101))
-    close(sink)
-    reader.close()
-
-
 def test_p54_a_backlog_that_grows_fast_is_not_gathered(tmp_path: Path) -> None:
     sink = FileSink("jsonl", str(tmp_path / "x"), gather=1000.0, queue_octets=1_000_000)
     for seq in range(1, 1001):  # more than the queue takes at once

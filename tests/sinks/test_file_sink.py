@@ -279,9 +279,11 @@ async def test_a_session_whose_end_was_lost_is_over(
     put(sink, samples.start("a"), *(samples.command("a", seq) for seq in range(2, 20)))
     put(sink, samples.end("a", 20))
     assert sink.lost > 5
+    until(lambda: not sink.healthy, "the failure being noticed")
     disk.error = None
     until(lambda: sink.healthy, "recovery")
-    until(lambda: descriptors(tmp_path) == 0, "the file being closed")
+    assert await sink.flushed("another")
+    assert descriptors(tmp_path) == 0
     put(sink, *samples.session("b"))
     await sink.close(5)
     assert names_in(tmp_path) == {"p.log"}

@@ -189,11 +189,32 @@ async def test_many_waiters_are_served_by_one_write(tmp_path: Path, disk: Faulty
 
 
 async def test_closing_is_not_undone_by_a_cancelled_proxy(tmp_path: Path) -> None:
-    hub = Hub(files(tmp_path))
+    class Slow(View):
+        async def close(self, deadline: float) -> None:
+            await trio.lowlevel.checkpoint()
+            await super().close(deadline)
+
+    view = Slow()
+    hub = Hub([*files(tmp_path), view])
     hub.put(samples.session())
+    lost = None
     with trio.CancelScope() as scope:
         scope.cancel()
-        assert await hub.aclose() == 0
+        lost = await hub.aclose()
+    assert lost == 0
+    assert view.closed
+    assert len(places(tmp_path / "0.jsonl")) == 3
+
+
+async def test_a_sink_that_is_closed_in_a_cancelled_task_writes_what_is_left(
+    tmp_path: Path,
+) -> None:
+    (sink,) = files(tmp_path)
+    for record in samples.session():
+        sink.put(record)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await sink.close(5)
     assert len(places(tmp_path / "0.jsonl")) == 3
 
 

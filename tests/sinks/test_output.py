@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from popproxy.formats import (
     writer_for,
 )
 from popproxy.records import GapRecord, Record
+from popproxy.sinks import turns
 from popproxy.sinks.backlog import weigh
 from popproxy.sinks.base import Notices
 from popproxy.sinks.output import CHUNK, Output
 from popproxy.sinks.target import FileTarget
 from tests.support import samples
-from tests.support.sinks import FaultyDisk, disk, lines, places
+from tests.support.sinks import FaultyDisk, Pipe, disk, lines, places
 
 __all__ = ["disk"]
 
@@ -100,6 +102,26 @@ def test_chunks_are_of_bounded_size(tmp_path: Path, disk: FaultyDisk) -> None:
     assert disk.writes == 1
     rig.drain()
     assert len(places(rig.path)) == 100
+
+
+def test_p54_the_event_loop_gets_its_turn_while_records_are_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    pauses: list[float] = []
+
+    def clock() -> float:
+        nonlocal now
+        now += turns.TURN / 10
+        return now
+
+    clocks = types.SimpleNamespace(perf_counter=clock, sleep=pauses.append)
+    monkeypatch.setattr(turns, "time", clocks)
+    rig = Rig(tmp_path / "x")
+    rig.add(*(samples.command(seq=seq) for seq in range(1, 101)))
+    rig.drain()
+    assert len(pauses) >= 5
+    assert all(pause > 0 for pause in pauses)
 
 
 def test_p61_a_record_cut_by_a_full_disk_is_taken_back(tmp_path: Path, disk: FaultyDisk) -> None:
@@ -286,6 +308,22 @@ def test_p62_a_renamed_file_is_written_to_until_it_is_opened_again(tmp_path: Pat
     rig.drain()
     assert places(tmp_path / "x.1") == [("s1", 2), ("s1", 3)]
     assert places(rig.path) == [("s1", 4)]
+
+
+def test_p62_a_fifo_is_not_reopened_amid_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = Pipe(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    rig = Rig(path)
+    rig.add(*(samples.data(seq=seq, text="x" * 10_000) for seq in range(1, 101)))
+    for _ in range(1000):
+        with contextlib.suppress(BlockingIOError):
+            rig.drain()
+        rig.output.release()
+        reader.read()
+    reader.close()
+    found = [jsonl.decode(line).session.seq for line in reader.octets.splitlines()]
+    assert found == list(range(1, 101))
 
 
 CANARY = "correct-horse-battery"
