@@ -85,7 +85,10 @@ def demo(
         pace=PACE if is_terminal(sys.stdout) else 0.0,
     )
     on_first_use(stage.diagnostics.configure)
-    trio.run(_serving if stay else _showing, stage)
+    try:
+        trio.run(_serving if stay else _showing, stage)
+    finally:
+        stage.diagnostics.close()
     return Status.DONE
 
 

@@ -10,15 +10,17 @@ the wire, and structlog's own renderers print local variables too (P13).
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from popproxy.cli.unhurried import UnhurriedStream
 from popproxy.formats.escape import visible
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -46,6 +48,7 @@ class Diagnostics:
     form: Literal["console", "json"] = "console"
     colors: bool = False
     stream: TextIO
+    _opened: list[UnhurriedStream] = field(default_factory=list, init=False, repr=False)
 
     def announce(
         self,
@@ -104,9 +107,27 @@ class Diagnostics:
                 renderer,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self.level]),
-            logger_factory=structlog.WriteLoggerFactory(file=self.stream),
+            logger_factory=structlog.WriteLoggerFactory(file=self._unhurried()),  # type: ignore[arg-type] # only write and flush are used
             cache_logger_on_first_use=False,
         )
+
+    def _unhurried(self) -> UnhurriedStream | TextIO:
+        """Give the stream for messages that come while traffic passes."""
+        try:
+            opened = UnhurriedStream(self.stream.fileno())
+        except (io.UnsupportedOperation, ValueError):  # no descriptor: nothing that could block
+            return self.stream
+        self._opened.append(opened)
+        return opened
+
+    def close(self, patience: float = 0.5) -> None:
+        """Let messages that wait be written, for a while.
+
+        Args:
+            patience: How long in seconds.
+        """
+        for opened in self._opened:
+            opened.close(patience)
 
 
 def _without_exceptions(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -116,7 +116,10 @@ def run(invocation: Invocation, context: click.Context) -> int:
     if os.geteuid() == 0 and identity is None:
         plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
     on_first_use(plan.diagnostics.configure)
-    trio.run(relay, plan)
+    try:
+        trio.run(relay, plan)
+    finally:
+        plan.diagnostics.close()
     return Status.DONE
 
 
