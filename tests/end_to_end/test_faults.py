@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from tests.support.proxy import Proxy, records, wait_for_sessions_to_end, with_action
+from tests.support.proxy import Proxy, Record, records, wait_for_sessions_to_end, with_action
 from tests.support.sockets import (
     Session,
     Upstream,
@@ -28,6 +29,8 @@ from tests.support.sockets import (
 from tests.support.waiting import until
 
 MIB = 1 << 20
+QUEUE = 16 * MIB
+"""What an output may hold back in memory (`popproxy.sinks.backlog.QUEUE_OCTETS`)."""
 MESSAGE = b"+OK 1048576 octets\r\n" + (b"0123456789abcde\r\n" * 61_681) + b".\r\n"
 
 
@@ -49,6 +52,23 @@ def _retrieve(session: Session, times: int = 1) -> None:
     for _ in range(times):
         pass_through(session.client, session.server, b"RETR 1\r\n")
         _sent_through(session.server, session.client, MESSAGE)
+
+
+def _end(path: Path) -> Record:
+    """Give the end of the first session; who tried whether popproxy still listens has others."""
+    found = records(path)
+    first = found[0]["session"]["id"]
+    (end,) = (
+        record for record in with_action(found, "session.end") if record["session"]["id"] == first
+    )
+    return end
+
+
+def _stops_listening(proxy: Proxy, number: signal.Signals) -> None:
+    """Send a signal, and wait until no client is taken any more."""
+    proxy.process.send_signal(number)
+    until(lambda: b"stopping" in proxy.stderr, "the word that it is stopping")
+    until(lambda: _refuses(proxy.port), "the listener's end")
 
 
 def _refuses(port: int) -> bool:
@@ -113,30 +133,31 @@ def test_p54_a_fifo_with_a_reader_that_sleeps_stops_no_session_and_losses_are_to
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    came = bytearray()
     with Proxy(tmp_path / "proxy", upstream.port, "--jsonl", fifo) as proxy:
         session = upstream.session(proxy.port).log_in()
-        _retrieve(session, times=2)
+        _retrieve(session, times=4)
         before = proxy.memory()
         _retrieve(session, times=64)
-        assert proxy.memory() - before < 24 * MIB
-        session.exchange(b"STAT\r\n", b"+OK 1 1048576\r\n")
-
-        def end_is_told() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                while chunk := os.read(reader, MIB):
-                    came.extend(chunk)
-            return b'"session.end"' in came
-
+        assert proxy.memory() - before < QUEUE + 8 * MIB
         session.quit()
-        until(end_is_told, "the end of the session in the FIFO")
+        os.set_blocking(reader, True)
+        with os.fdopen(reader, "rb") as pipe:
+            gap = _read_until(pipe, "gap")
+            assert gap["gap"]["records"] > 0
+            upstream.session(proxy.port).log_in().quit()
+            end = _read_until(pipe, "session.end")
+            assert end["session"]["id"] != gap["session"]["id"]
         assert proxy.stop() == 0
-    os.close(reader)
-    found = [json.loads(line) for line in bytes(came).splitlines()]
-    lost = sum(record["gap"]["records"] for record in with_action(found, "gap"))
-    assert lost > 0
-    last = found[-1]["session"]["seq"]
-    assert len(found) - len(with_action(found, "gap")) + lost >= last
+    assert f"{gap['gap']['records']} records were lost" in proxy.stderr.decode()
+
+
+def _read_until(pipe: BinaryIO, action: str) -> Record:
+    """Read records, each of which must be whole, until one of a kind comes."""
+    for line in pipe:
+        record: Record = json.loads(line)
+        if record["event"]["action"] == action:
+            return record
+    raise AssertionError(f"there is no {action}")
 
 
 def test_p61_a_log_directory_that_vanishes_stops_no_session_and_comes_back(
@@ -208,22 +229,21 @@ def test_p56_with_64_descriptors_sessions_go_on_and_waiting_clients_get_their_tu
             session.exchange(b"NOOP\r\n", b"+OK\r\n")
         last = upstream.connect(proxy.port)
         assert last.recv(512) == b"+OK ready\r\n"
+        last.close()
         session.quit()
         took = time.monotonic() - started
         assert proxy.stop() == 0
     assert {greeting[:15] for greeting in greetings} <= {b"+OK ready\r\n", b"-ERR [SYS/TEMP]"}
     assert b"+OK ready\r\n" in greetings
-    warnings = proxy.stderr.lower().count(b"too many open files")
-    assert 1 <= warnings <= 1 + took / 10
+    assert proxy.stderr.count(b"too many open files") <= 1 + took / 10
     records(proxy.home / "log.jsonl")
 
 
 def _greet_all(upstream: Upstream) -> None:
-    """Greet whoever connects until the listener is closed."""
+    """Greet whoever connects, and say no more, until the listener is closed."""
     with contextlib.suppress(OSError):
         while True:
-            server = upstream.accept()
-            with contextlib.suppress(OSError):
+            with upstream.accept() as server, contextlib.suppress(OSError):
                 server.sendall(b"+OK ready\r\n")
 
 
@@ -277,13 +297,12 @@ def test_p63_a_signal_lets_sessions_end_and_takes_no_more(
 ) -> None:
     with Proxy(tmp_path / "proxy", upstream.port, "--jsonl", "log.jsonl") as proxy:
         session = upstream.session(proxy.port).log_in()
-        proxy.process.send_signal(number)
-        until(lambda: _refuses(proxy.port), "the listener's end")
+        _stops_listening(proxy, number)
         _retrieve(session)
         session.quit()
         assert proxy.process.wait(30) == 0
-    (end,) = with_action(records(proxy.home / "log.jsonl"), "session.end")
-    assert end["summary"]["reason"] == "client-closed"
+    end = _end(proxy.home / "log.jsonl")
+    assert end["summary"]["reason"] == "server-closed"
     assert end["summary"]["messages_retrieved"] == 1
 
 
@@ -298,7 +317,7 @@ def test_p63_a_session_that_does_not_end_is_closed_with_the_reason_shutdown(
         assert proxy.stop() == 0
         assert receive_to_end(session.client) == b""
         assert receive_to_end(session.server) == b""
-    (end,) = with_action(records(proxy.home / "log.jsonl"), "session.end")
+    end = _end(proxy.home / "log.jsonl")
     assert end["summary"]["reason"] == "shutdown"
 
 
@@ -308,23 +327,27 @@ def test_p63_a_second_signal_ends_at_once(upstream: Upstream, tmp_path: Path) ->
     options = ("--jsonl", "log.jsonl", "--config", configuration)
     with Proxy(tmp_path / "proxy", upstream.port, *options) as proxy:
         upstream.session(proxy.port).log_in()
-        proxy.process.send_signal(signal.SIGTERM)
-        until(lambda: _refuses(proxy.port), "the listener's end")
+        _stops_listening(proxy, signal.SIGTERM)
         assert proxy.stop() == 0
-    (end,) = with_action(records(proxy.home / "log.jsonl"), "session.end")
+    end = _end(proxy.home / "log.jsonl")
     assert end["summary"]["reason"] == "shutdown"
 
 
 # --- Peers without an end ---
 
 
-def _growth(proxy: Proxy, source: socket.socket, sink: socket.socket, octets: int) -> int:
-    """Send octets without a line end through, and give how much more memory that took at most."""
-    _endless(source, sink, 8 * MIB)
+def _takes_no_memory(proxy: Proxy, source: socket.socket, sink: socket.socket, octets: int) -> None:
+    """Send octets without a line end through, and see that they are not kept.
+
+    The first ones fill what is allocated once: buffers, a module that is loaded when there is
+    time. While an output is slow its queue may fill; behind that nothing may remain.
+    """
+    _endless(source, sink, 64 * MIB)
     before = proxy.memory()
     proxy.forget_peak()
     _endless(source, sink, octets)
-    return proxy.memory("VmHWM") - before
+    assert proxy.memory("VmHWM") - before < QUEUE + 2 * MIB
+    until(lambda: proxy.memory() - before < 2 * MIB, "memory to be given back")
 
 
 def _endless(source: socket.socket, sink: socket.socket, octets: int) -> None:
@@ -356,7 +379,7 @@ def test_p50_a_command_line_without_an_end_takes_no_memory(
     with Proxy(tmp_path / "proxy", upstream.port, *NOWHERE) as proxy:
         session = upstream.session(proxy.port).greet()
         pass_through(session.client, session.server, keyword)
-        assert _growth(proxy, session.client, session.server, octets) < 2 * MIB
+        _takes_no_memory(proxy, session.client, session.server, octets)
 
 
 @pytest.mark.parametrize("octets", SIZES)
@@ -372,7 +395,7 @@ def test_p50_a_response_without_an_end_takes_no_memory(
         session = upstream.session(proxy.port).log_in()
         pass_through(session.client, session.server, b"RETR 1\r\n")
         pass_through(session.server, session.client, beginning)
-        assert _growth(proxy, session.server, session.client, octets) < 2 * MIB
+        _takes_no_memory(proxy, session.server, session.client, octets)
 
 
 def test_p53_a_client_that_reads_nothing_stops_its_server_and_takes_no_memory(
@@ -380,9 +403,9 @@ def test_p53_a_client_that_reads_nothing_stops_its_server_and_takes_no_memory(
 ) -> None:
     with Proxy(tmp_path / "proxy", upstream.port, *NOWHERE) as proxy:
         session = upstream.session(proxy.port).log_in()
-        _retrieve(session, times=8)
+        _retrieve(session, times=64)
         pass_through(session.client, session.server, b"RETR 1\r\n")
         before = proxy.memory()
         sent = fill(session.server)
-        assert proxy.memory() - before < 2 * MIB
-        assert receive(session.client, sent) == bytes(sent)
+        until(lambda: proxy.memory() - before < 2 * MIB, "memory to be given back")
+        assert receive(session.client, sent) == b"x" * sent

@@ -14,6 +14,7 @@ from types import TracebackType
 from tests.support.waiting import PATIENCE
 
 CHUNK = 1 << 20
+FILLING = b"x" * CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def fill(source: socket.socket) -> int:
     sent = 0
     with contextlib.suppress(TimeoutError):
         while True:
-            sent += source.send(bytes(CHUNK))
+            sent += source.send(FILLING)
     source.settimeout(PATIENCE)
     return sent
 
@@ -124,7 +125,7 @@ def fill(source: socket.socket) -> int:
 def send_for_ever(source: socket.socket) -> None:
     """Send until the connection is no more."""
     while True:
-        source.sendall(bytes(CHUNK))
+        source.sendall(FILLING)
 
 
 def reset(connection: socket.socket) -> None:
