@@ -90,11 +90,12 @@ def end(known: Recording, event: End) -> None:
         else:
             tags = capabilities(table)
     message = _message(known, content)
+    reads, joined = content.end_reads(event)
     known.out.append(
         known.make.response(
             event.at,
             event.raw,
-            event.reads,
+            reads,
             ResponsePart(
                 command=answered.command,
                 arguments=answered.arguments,
@@ -113,7 +114,7 @@ def end(known: Recording, event: End) -> None:
                 values_truncated=content.cut_table,
                 message=message,
             ),
-            joined=event.joined,
+            joined=joined,
             masked=_masked_fields(content, message),
             duration=event.elapsed,
         )

@@ -44,7 +44,7 @@ _FOLDING = bytes(
 _PACKING = _FOLDING.replace(b"-", b"+").replace(b"_", b"/")
 _ESCAPES = {f"{octet:02x}".encode(): _FOLDING[octet : octet + 1] for octet in range(256)}
 _PERCENT, _EQUALS = b"%", b"="
-_WORD_END = re.compile(rb"[a-z0-9+/_-]{0,%d}=*" % TAIL)
+_WORD_END = re.compile(rb"(?:[a-z0-9+/_-]|%%2[bf]){0,%d}(?:=3d|%%3d|=)*" % TAIL)
 
 Span = tuple[int, int]
 """Where something begins, and where it ends, in octets."""

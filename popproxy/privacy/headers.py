@@ -37,7 +37,7 @@ def cited_fields(header: bytes) -> dict[str, str]:
     for match in _FIELD.finditer(header):
         name = match[1].lower().decode("ascii")
         if name not in found:
-            found[name] = _decode(_FOLD.sub(b"", match[2])[:MAX_VALUE].strip())
+            found[name] = _decode(_FOLD.sub(b"", match[2]).strip()[:MAX_VALUE])
             if len(found) == len(FIELDS):
                 break
     return found

@@ -15,6 +15,7 @@ nothing can be told any longer without a risk: `overflowed` says so, and `find` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -48,7 +49,7 @@ _SAMPLE, _STRIDE = 4, 5  # any _RUN octets hold a sample that begins at a multip
 _MAX_CLEAN = 64
 _MAX_JOINED = 4_096
 _MAX_SAMPLES = 200  # samples that may be found in a line before all of it counts as an echo
-_BLANKS = b" \t"
+_WORD_END = re.compile(rb"[ \t\r\n]")
 
 
 class Found(NamedTuple):
@@ -74,7 +75,16 @@ class Learned:
         overflowed: More secrets came than are kept.
     """
 
-    __slots__ = ("_clean", "_heads", "_joined", "_secrets", "_shortest", "_size", "overflowed")
+    __slots__ = (
+        "_clean",
+        "_heads",
+        "_joined",
+        "_samples",
+        "_secrets",
+        "_shortest",
+        "_size",
+        "overflowed",
+    )
 
     def __init__(self) -> None:
         self._secrets: tuple[bytes, ...] = ()
@@ -83,6 +93,7 @@ class Learned:
             set()
         )  # lines without secrets: servers say the same again and again
         self._joined = b""  # all of them, folded; kept only while they are few
+        self._samples: frozenset[bytes] = frozenset()  # of them, if they are not few
         self._shortest = 0  # octets of the shortest head: shorter texts hold no secret
         self._size = 0
         self.overflowed = False
@@ -114,15 +125,14 @@ class Learned:
                 self.overflow()
                 continue
             self._secrets += (secret,)
-            self._joined = b""
+            self._joined, self._samples = b"", frozenset()
             self._clean.clear()
             if self._size <= _MAX_JOINED:
                 self._joined = folded(b"\n".join(self._secrets))
-            heads = {packed(form.text[:HEAD]) for form in forms(secret)}.union(self._heads)
-            # A head that holds another cannot be there without it.
-            self._heads = tuple(
-                head for head in sorted(heads) if not any(o in head for o in heads if o != head)
-            )
+            for head in {packed(form.text[:HEAD]) for form in forms(secret)}:
+                # A head that holds another cannot be there without it.
+                if not any(other in head for other in self._heads):
+                    self._heads = (*(other for other in self._heads if head not in other), head)
             self._shortest = min(map(len, self._heads))
 
     def overflow(self) -> None:
@@ -130,6 +140,7 @@ class Learned:
         self.overflowed = True
         self._clean.clear()
         self._secrets = self._heads = ()
+        self._joined, self._samples = b"", frozenset()
 
     def find(self, data: bytes) -> Found:
         """Look for secrets.
@@ -152,8 +163,9 @@ class Learned:
     def find_echoes(self, line: bytes) -> Sequence[Span]:
         """Look for secrets, also for pieces of them: servers cut what they send back.
 
-        A piece counts from eight octets on, and with it the whole word that it stands in: where
-        the piece ends may otherwise be chance.
+        A piece counts from eight octets on. All of the word that a secret or a piece stands in
+        counts with it: where a piece ends may be chance, and whether pieces are looked for depends
+        on the secret's length.
 
         Args:
             line: A line of the server.
@@ -162,31 +174,48 @@ class Learned:
             return ()
         spans = self.find(line).spans
         if len(line) >= _RUN and self._secrets:
-            spans = self._find_pieces(line, spans)
-        if not spans and len(line) <= _MAX_CLEAN and len(self._clean) < _MAX_CLEAN:
+            spans = [*spans, *self._find_pieces(folded(line))]
+        if spans:
+            return _words_around(line, spans)
+        if len(line) <= _MAX_CLEAN and len(self._clean) < _MAX_CLEAN:
             self._clean.add(line)
-        return spans
+        return ()
 
-    def _find_pieces(self, line: bytes, spans: Sequence[Span]) -> Sequence[Span]:
-        """Add to what was found in a line what pieces of secrets are in it."""
-        line = folded(line)
-        joined = self._joined or folded(b"\n".join(self._secrets))
+    def _find_pieces(self, line: bytes) -> Sequence[Span]:
+        """Find pieces of secrets in a line, folded."""
+        joined = self._joined
+        if not joined:
+            return self._find_long_pieces(line)
         hits = [
             at
             for at in range(0, len(line) - _SAMPLE + 1, _STRIDE)
             if line[at : at + _SAMPLE] in joined
         ]
-        if not hits:
-            return spans
         if len(hits) > _MAX_SAMPLES:
             return [(0, len(line))]
-        pieces = [
-            _word_around(line, at, at + _RUN)
+        return [
+            (at, at + _RUN)
             for hit in hits
             for at in range(max(hit - _SAMPLE, 0), hit + 1)
             if len(run := line[at : at + _RUN]) == _RUN and run in joined
         ]
-        return united([*spans, *pieces]) if pieces else spans
+
+    def _find_long_pieces(self, line: bytes) -> Sequence[Span]:
+        """Find them if the secrets are long, as tickets of Kerberos are.
+
+        To look through all of them for each sample would take milliseconds a line. Here a piece
+        counts from 16 octets on, since any as long as that holds a whole sample of eight.
+        """
+        if not self._samples:
+            self._samples = frozenset(
+                low[at : at + _RUN]
+                for low in map(folded, self._secrets)
+                for at in range(0, len(low) - _RUN + 1, _RUN + 1)
+            )
+        samples = self._samples
+        return [
+            (at, at + _RUN) for at in range(len(line) - _RUN + 1) if line[at : at + _RUN] in samples
+        ]
 
     def _suspect(self, text: bytes) -> bool:
         for head in self._heads:  # noqa: SIM110 - `any` takes three times as long on a short line
@@ -239,12 +268,15 @@ def _common(data: bytes, wanted: bytes) -> int:
     return low
 
 
-def _word_around(line: bytes, start: int, end: int) -> Span:
-    while start and line[start - 1] not in _BLANKS:
-        start -= 1
-    while end < len(line) and line[end] not in b" \t\r\n":
-        end += 1
-    return start, end
+def _words_around(line: bytes, spans: Iterable[Span]) -> Sequence[Span]:
+    found: list[Span] = []
+    for start, end in united(spans):
+        if found and end <= found[-1][1]:  # in the same word
+            continue
+        begin = max(line.rfind(b" ", 0, start), line.rfind(b"\t", 0, start)) + 1
+        blank = _WORD_END.search(line, end)
+        found.append((begin, blank.start() if blank else len(line)))
+    return united(found)
 
 
 def united(spans: Iterable[Span]) -> list[Span]:

@@ -46,8 +46,8 @@ class Login:
             line: The server's line without its line end.
         """
         self.rounds += 1
-        if not self._answered:
-            self._prompt = decode(line.lstrip(b"+").strip())
+        # Of several challenges nobody knows which one the client answers.
+        self._prompt = decode(line.lstrip(b"+").strip()) if self.rounds == 1 else None
 
     def responded(self, line: bytes) -> Sequence[bytes]:
         """Note a client's line, or the initial response.
@@ -68,7 +68,8 @@ class Logins:
     """The logins of one session.
 
     Attributes:
-        sasl_seen: Whether the client has ever sent AUTH with a mechanism.
+        sasl_seen: Whether the client has ever sent AUTH with a mechanism, or the server a
+            challenge.
         exchange: The exchange under way: every line of either side may belong to it.
     """
 

@@ -64,6 +64,9 @@ def reads_of(reads: Sequence[Read], hidden_from: int | None, size: int) -> Seque
             break
         found.append(read)
         before += read.size
+    else:  # the line was cut off before what the mask stands for
+        if found:
+            found.append(Read(found[-1].at, found.pop().size + size - before))
     return found
 
 
@@ -139,6 +142,17 @@ class MaskedStream:
     def __len__(self) -> int:
         """Octets held."""
         return self._held
+
+    def end(self, size: int) -> Read | None:
+        """Give the read that the end of a masked response counts as part of.
+
+        Args:
+            size: Octets of the line that ends it.
+
+        Returns:
+            The read that brought what was masked first; None if nothing was masked.
+        """
+        return None if self._collapsed is None else Read(self._collapsed, size)
 
     def add(self, raw: bytes, reads: Sequence[Read], *, joined: bool) -> None:
         """Take a piece in.

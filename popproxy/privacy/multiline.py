@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from popproxy.pop3.events import Data, Read, State
+from popproxy.pop3.events import Data, End, Read, State
 from popproxy.pop3.framing import PIECE, Unstuffer
 from popproxy.privacy.content import Cutter, Digest, HeaderSplit
 from popproxy.privacy.learned import Learned
@@ -115,6 +115,19 @@ class MultiLine:
     def masked(self) -> bool:
         """Whether a mask was put in so far."""
         return self._stream.masked
+
+    def end_reads(self, event: End) -> tuple[Sequence[Read], bool]:
+        """Give the reads of the line that ends the response, and whether the first is joined.
+
+        From a mask on all reads count as one, this line included.
+
+        Args:
+            event: The end.
+        """
+        read = self._stream.end(len(event.raw))
+        if read is None or not event.raw:
+            return event.reads, event.joined
+        return (read,), True
 
     def add(self, event: Data) -> None:
         """Take a piece of content in; `take` gives out what comes of it.

@@ -105,7 +105,7 @@ class Recording:
         self.client_line: Start | None = None
         self.server_line: LongLine | Start | None = None
         self.crlf_seen = self.split_pass = False
-        self.hidden: frozenset[int] = frozenset()
+        self.hidden: set[int] = set()
         self.message_begun = False
         self.injected: frozenset[Side] = frozenset()
         self.in_step = True

@@ -15,7 +15,7 @@ from popproxy.privacy.commands import cite
 from popproxy.privacy.logins import Outcome
 from popproxy.privacy.multiline import Answered, MultiLine
 from popproxy.privacy.recording import Recording
-from popproxy.privacy.server_lines import ENDS_EXCHANGE, is_hidden, show_line
+from popproxy.privacy.server_lines import is_hidden, may_end_exchange, show_line
 from popproxy.privacy.tables import Remembered, text_of
 from popproxy.records import MASK, ResponsePart, ScanListing, StatPart, UniqueId
 
@@ -44,7 +44,7 @@ def response(known: Recording, event: Response) -> None:
     if seq is None:
         known.unmatched += 1
     elif known.hidden and seq in known.hidden:  # the rest of a password, read as a command
-        known.hidden -= {seq}
+        known.hidden.discard(seq)
         keyword = b""
     hidden = known.policy.body != "full" and (seq is None or not known.in_step)
     masked: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ def response(known: Recording, event: Response) -> None:
         and not hidden
         and (status is _OK or status is _ERR)
         and known.server_line is None
-        and keyword not in ENDS_EXCHANGE
+        and not may_end_exchange(known, keyword)
         and not (known.learned.active and known.learned.find_echoes(raw))
     ):  # nothing to mask, as nearly always
         reads, joined, text, code = event.reads, event.joined, event.text, event.code

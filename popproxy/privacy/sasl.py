@@ -127,7 +127,7 @@ def _parts(mechanism: str, decoded: bytes) -> list[bytes]:
     header = _GS2_HEADER.match(decoded)
     attributes = decoded[header.end() :] if header else decoded
     parts = [part for part in _SEPARATORS.split(attributes) if part]
-    if len(parts) == 1 and (header or _ATTRIBUTE.match(decoded)):
+    if parts == [attributes] and (header or _ATTRIBUTE.match(decoded)):
         parts = attributes.split(b",")  # SCRAM, DIGEST-MD5
     found = [decoded]
     if len(parts) > _MAX_PARTS:

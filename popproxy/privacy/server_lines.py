@@ -19,6 +19,7 @@ from popproxy.pop3.events import (
     Status,
     Unexpected,
 )
+from popproxy.pop3.grammar import COMMANDS
 from popproxy.pop3.values import parse_status, response_code
 from popproxy.privacy.commands import MASKED, split_line
 from popproxy.privacy.forms import Span
@@ -64,7 +65,11 @@ def line_part(known: Recording, event: LinePart) -> None:
     line = known.server_line
     if line is None:
         status = parse_status(event.raw).status
-        if is_hidden(known, status) or (status is Status.NONE and known.policy.body != "full"):
+        if (
+            known.logins.exchange is not None  # it may hold the exchange's last message
+            or is_hidden(known, status)
+            or (status is Status.NONE and known.policy.body != "full")
+        ):
             line = Start(event.reads, event.joined)
         else:
             line = LongLine(known.learned)
@@ -121,14 +126,14 @@ def show_line(
         return ShownLine(b"", (), False, b"", None, ())
     if line is not None:
         reads, joined, hidden = line.reads, line.joined, True
-    if hidden or known.learned.overflowed:
+    if raw and (hidden or known.learned.overflowed):
         indicator = b"+OK " if status is _OK else b"-ERR " if status is _ERR else b""
         raw = indicator + MASKED + split_line(raw)[1]
         return ShownLine(raw, reads_of(reads, 0, len(raw)), joined, MASKED, None, _RAW_AND_TEXT)
     text = b"" if isinstance(event, Unexpected) else event.text
     if raw:
         spans = known.learned.find_echoes(raw) if known.learned.active else ()
-        if isinstance(event, Response) and event.keyword in ENDS_EXCHANGE:
+        if isinstance(event, Response) and may_end_exchange(known, event.keyword):
             spans = united([*spans, *_no_plain_words(raw)])
         if not spans:
             return ShownLine(raw, reads, joined, text, response_code(text, status), ())
@@ -137,13 +142,25 @@ def show_line(
         reads = reads_of(reads, first, len(raw))
         return ShownLine(raw, reads, joined, text, response_code(text, status), _RAW_AND_TEXT)
     # The line itself was recorded before; the event repeats what it means.
+    if hidden or known.learned.overflowed:
+        return ShownLine(b"", (), False, MASKED, None, ("pop3.text",))
     text, first = known.mask_spans(text, known.learned.find_echoes(text))
     fields = () if first is None else ("pop3.text",)
     return ShownLine(b"", (), False, text, response_code(text, status), fields)
 
 
-ENDS_EXCHANGE = frozenset({b"AUTH", b""})
-"""Keywords of commands whose answer may hold the last message of a SASL exchange."""
+def may_end_exchange(known: Recording, keyword: bytes) -> bool:
+    """Tell whether the answer to a command may hold the last message of a SASL exchange.
+
+    That is so for AUTH; for lines that are hidden, or that no command waited for; and, where a
+    challenge was seen, for what was read as an unknown command: it may have been a SASL response.
+
+    Args:
+        known: The session's recording.
+        keyword: The command's keyword; empty if there is none, or it is hidden.
+    """
+    return keyword == b"AUTH" or not keyword or (known.logins.sasl_seen and keyword not in COMMANDS)
+
 
 _WORD = re.compile(rb"[^ \t\r\n]+")
 _PLAIN_WORD = re.compile(
@@ -195,6 +212,7 @@ def sasl_challenge(known: Recording, event: SaslChallenge) -> None:
         event: The challenge.
     """
     line, line_end = split_line(event.raw)
+    known.logins.sasl_seen = True
     joined = event.joined
     reads: Sequence[Read] = event.reads
     begun, known.server_line = known.server_line, None
