@@ -106,7 +106,16 @@ class Leg(Protocol):
 class SocketLeg:
     """A leg over a connected TCP socket. See `Leg` for its attributes and methods."""
 
-    __slots__ = ("_ask", "_socket", "_turn", "_wait", "octets_in", "octets_out", "stalled")
+    __slots__ = (
+        "_ask",
+        "_descriptor",
+        "_socket",
+        "_turn",
+        "_wait",
+        "octets_in",
+        "octets_out",
+        "stalled",
+    )
 
     def __init__(self, connected: socket.socket) -> None:
         """Take a socket over; it is closed by the leg from now on.
@@ -118,6 +127,7 @@ class SocketLeg:
         with contextlib.suppress(OSError):  # macOS: the peer may have reset the connection already
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connected
+        self._descriptor = connected.fileno()
         self._ask = READ
         self._wait = True
         self._turn = 0
@@ -129,7 +139,7 @@ class SocketLeg:
         """See `Leg.read`."""
         while True:
             if self._wait:
-                await trio.lowlevel.wait_readable(self._socket)
+                await trio.lowlevel.wait_readable(self._descriptor)
                 self._turn = 0
             elif self._turn >= TURN:
                 await trio.lowlevel.checkpoint()
@@ -166,7 +176,7 @@ class SocketLeg:
         self.stalled = True
         try:
             while rest:
-                await trio.lowlevel.wait_writable(self._socket)
+                await trio.lowlevel.wait_writable(self._descriptor)
                 try:
                     sent = self._socket.send(rest)
                 except BlockingIOError:
@@ -186,7 +196,7 @@ class SocketLeg:
 
     def lost(self) -> bool:
         """See `Leg.lost`."""
-        if self._socket.fileno() < 0:
+        if self._descriptor < 0:
             return True
         # With no events asked for, poll tells of errors and of the end of both directions; the
         # latter is orderly. Asking so leaves the error to be reported by recv or send as well.
@@ -210,8 +220,9 @@ class SocketLeg:
 
     def close(self) -> None:
         """See `Leg.close`."""
-        if self._socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._socket)
+        if self._descriptor >= 0:
+            trio.lowlevel.notify_closing(self._descriptor)
+            self._descriptor = -1  # the number may stand for another connection next
             self._socket.close()
 
 

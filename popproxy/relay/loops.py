@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Address = tuple[str, int]
 """A numeric address without brackets, and a port."""
 
 
+@lru_cache(maxsize=1024)
 def plain_ip(text: str) -> IPv4Address | IPv6Address:
     """Read a numeric address; an IPv4 address that is written as IPv6 becomes IPv4.
 

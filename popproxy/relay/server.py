@@ -18,6 +18,7 @@ from popproxy.relay.housekeeping import Housekeeper
 from popproxy.relay.ids import SessionIds
 from popproxy.relay.legs import SocketLeg
 from popproxy.relay.loops import Address, OwnAddresses
+from popproxy.relay.notice import notice
 from popproxy.relay.observer import RecordHub
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession
@@ -145,6 +146,7 @@ async def serve(
                 connector=upstream,
                 hub=hub,
                 policy=policy,
+                notice=notice(policy),
                 limits=limits,
                 timeouts=timeouts,
             )

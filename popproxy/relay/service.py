@@ -12,7 +12,6 @@ from popproxy.pop3 import Session as Parser
 from popproxy.privacy import Policy, Recorder
 from popproxy.records import Endpoint, RoutePart
 from popproxy.relay.loops import Address, plain_ip
-from popproxy.relay.notice import notice
 from popproxy.relay.observer import Observer, RecordHub
 from popproxy.relay.settings import Limits, Timeouts
 from popproxy.relay.upstream import Connector
@@ -46,6 +45,7 @@ class Service:
         connector: Reaches the upstream.
         hub: Takes the records.
         policy: How sessions are recorded.
+        notice: Says that they are (P71).
         limits: What is kept track of at most.
         timeouts: How long things may take.
         utc_now: The time of day, in UTC.
@@ -56,6 +56,7 @@ class Service:
     connector: Connector
     hub: RecordHub
     policy: Policy
+    notice: str
     limits: Limits
     timeouts: Timeouts
     utc_now: Callable[[], datetime] = _utc_now
@@ -98,7 +99,7 @@ class Service:
             listener=_endpoint(listener),
             server=_endpoint(server) if server is not None else None,
             route=self.route,
-            notice=notice(self.policy),
+            notice=self.notice,
             at=self.clock(),
         )
         return observer

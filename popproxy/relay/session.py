@@ -51,6 +51,7 @@ class RelaySession:
         "_dirty",
         "_end_recorded",
         "_ended",
+        "_ending",
         "_held",
         "_listener",
         "_login_seen",
@@ -93,10 +94,11 @@ class RelaySession:
         self._listener = listener
         self._observer: Observer | None = None
         self._begun = service.now()
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
         self._reason: tuple[str, str | None] | None = None
         self._end_recorded = False
         self._aborting = False
+        self._ending = False
         self._ended: tuple[Side, ...] = ()
         self._lost: tuple[Side, ...] = ()
         self._held = 0
@@ -110,8 +112,11 @@ class RelaySession:
         """Relay the session to its end. The legs get closed and the end recorded in any case."""
         self._started = self._moved_at = trio.current_time()
         try:
-            with self._scope:
-                await self._connect_and_relay()
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                if self._ending:
+                    self._scope.cancel()
+                await self._connect_and_relay(nursery)
         except* Exception:
             self.end("internal-error")
             raise
@@ -126,7 +131,7 @@ class RelaySession:
             detail: The cause in words.
         """
         self._reason = self._reason or (reason, detail)
-        self._scope.cancel()
+        self._cancel()
 
     def tick(self, now: float, at: int) -> None:
         """Do what is due by time.
@@ -136,7 +141,7 @@ class RelaySession:
             at: The monotonic clock, in nanoseconds.
         """
         observer = self._observer
-        if observer is None or self._server is None or self._scope.cancel_called:
+        if observer is None or self._server is None or self._ending:
             return
         client, server = self._client, self._server.leg
         moved = client.octets_in + client.octets_out + server.octets_in + server.octets_out
@@ -150,7 +155,7 @@ class RelaySession:
             self._find_losses(client, server)
         self._check_timeouts(observer, now)
 
-    async def _connect_and_relay(self) -> None:
+    async def _connect_and_relay(self, nursery: trio.Nursery) -> None:
         try:
             reached = await self._service.connector.connect()
         except Unreachable as unreachable:
@@ -160,9 +165,8 @@ class RelaySession:
             return
         self._server = reached
         observer = self._record_start()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump, observer, Side.SERVER, reached.leg, self._client)
-            await self._pump(observer, Side.CLIENT, self._client, reached.leg)
+        nursery.start_soon(self._pump, observer, Side.SERVER, reached.leg, self._client)
+        await self._pump(observer, Side.CLIENT, self._client, reached.leg)
 
     async def _pump(self, observer: Observer, side: Side, source: Leg, sink: Leg) -> None:
         """Relay one direction until it ends."""
@@ -238,7 +242,13 @@ class RelaySession:
     def _abort(self) -> None:
         """End the session by resetting its legs; the reason is known."""
         self._aborting = True
-        self._scope.cancel()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Have the pumps end; if there are none yet, before they begin."""
+        self._ending = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     def _note_loss(self, side: Side, loss: LegLost) -> None:
         """Remember that a leg is lost: it is reported only once."""

@@ -68,7 +68,7 @@ class Connector(Protocol):
 class Upstream:
     """The server of a route."""
 
-    __slots__ = ("_own", "_timeouts", "_url")
+    __slots__ = ("_numeric", "_own", "_timeouts", "_url")
 
     def __init__(self, url: Url, timeouts: Timeouts, own: OwnAddresses) -> None:
         """Prepare; nothing is looked up yet.
@@ -81,6 +81,8 @@ class Upstream:
         self._url = url
         self._timeouts = timeouts
         self._own = own
+        self._numeric: list[_Target] | None = None
+        """What a numeric address stands for; it never changes."""
 
     async def connect(self) -> Reached:
         """See `Connector.connect`."""
@@ -113,16 +115,18 @@ class Upstream:
         Raises:
             Unreachable: The name is not known, or looking it up takes too long.
         """
+        if self._numeric is not None:
+            return self._numeric
         host, port = self._url.host, self._url.port
-        found: list[Any] = []
         try:
             if is_address(host):
-                found = socket.getaddrinfo(
+                found: list[Any] = socket.getaddrinfo(
                     host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
                 )
-            else:
-                with trio.fail_after(self._timeouts.resolve):
-                    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                self._numeric = [(family, address) for family, _, _, _, address in found]
+                return self._numeric
+            with trio.fail_after(self._timeouts.resolve):
+                found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except trio.TooSlowError:
             raise Unreachable(
                 f"looking up {host} took longer than {self._timeouts.resolve:g} seconds"

@@ -185,6 +185,9 @@ class Endless:
 
     def setsockopt(self, *_: int) -> None: ...
 
+    def fileno(self) -> int:
+        return 0
+
     def recv(self, size: int) -> bytes:
         self.asked.append(size)
         return bytes(size)

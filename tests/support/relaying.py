@@ -13,7 +13,7 @@ import trio.testing
 
 from popproxy.privacy import Policy
 from popproxy.records import GapRecord, Record, RoutePart, SessionEnd, SessionStart
-from popproxy.relay import Limits, Timeouts
+from popproxy.relay import Limits, Timeouts, notice
 from popproxy.relay.housekeeping import Housekeeper
 from popproxy.relay.memory import CAPACITY, MemoryLeg, memory_legs
 from popproxy.relay.service import Service
@@ -96,11 +96,13 @@ def service(
     kind: type[Service] = Service,
 ) -> Service:
     """Make what a session needs."""
+    policy = policy or Policy(body="full")
     return kind(
         route=ROUTE,
         connector=connector,
         hub=hub,
-        policy=policy or Policy(body="full"),
+        policy=policy,
+        notice=notice(policy),
         limits=limits or Limits(),
         timeouts=timeouts or Timeouts(),
     )
