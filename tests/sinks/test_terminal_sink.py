@@ -112,17 +112,6 @@ async def test_p54_a_stopped_terminal_holds_up_nobody_and_loses_whole_records() 
     rig.file.close()
 
 
-async def test_p54_drawing_lets_the_loop_run_in_between(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("popproxy.sinks.terminal.sink.time.sleep", pauses.append)
-    rig.put(many(80))
-    assert await rig.sink.flushed()
-    assert len(pauses) == 10
-    await rig.sink.close(5)
-
-
 async def test_p54_closing_does_not_wait_for_a_stopped_terminal(rig: Rig) -> None:
     rig.put(many(2000))
     await rig.sink.close(0.0)

@@ -33,7 +33,6 @@ from popproxy.sinks.terminal.transcript import FOLD, Transcript
 QUEUE_OCTETS = 4 * 1024 * 1024
 """Memory that records may take that wait for the terminal."""
 _RESIZE = 0.2  # seconds
-_TURN, _PAUSE = 8, 0.000_02  # records, seconds
 
 
 class TerminalSink:
@@ -68,7 +67,7 @@ class TerminalSink:
         notices = _TerminalNotices("the terminal", on_notice)
 
         def make_writer() -> Transcript:
-            return _Yielding(
+            return Transcript(
                 palette,
                 glyphs,
                 _Width(console),
@@ -115,24 +114,6 @@ class TerminalSink:
     def lost(self) -> int:
         """Records that were not shown."""
         return self._queued.lost
-
-
-class _Yielding(Transcript):
-    """Lets the event loop run in between.
-
-    Drawing is plain computation: left alone, the interpreter would let it go on for 5 ms before the
-    event loop got its turn, and every session would feel that while one of them is busy.
-    """
-
-    _since = 0
-
-    def write(self, record: Record) -> bytes:
-        """Give what is to be shown of a record; see `Transcript.write`."""
-        self._since += 1
-        if self._since >= _TURN:
-            self._since = 0
-            time.sleep(_PAUSE)
-        return super().write(record)
 
 
 class _Width:
