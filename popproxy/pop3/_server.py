@@ -373,9 +373,12 @@ def _line_departures(
 ) -> None:
     """Report what is wrong with a line as such.
 
-    Nothing is said of an answer that may echo a secret: what is odd in it may be the secret's.
+    Nothing is said of a line that may echo a secret: what is odd in it may be the secret's.
     """
-    if first is not None:
+    if first is None:
+        if parts.commands:  # a second answer, perhaps
+            return
+    else:
         spec = first.spec
         if not first.keyword or spec is None or spec.secrecy is Secrecy.SECRET:
             return

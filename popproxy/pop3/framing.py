@@ -174,7 +174,16 @@ class Content:
         unstuffed: How many lines began with a single dot and more.
     """
 
-    __slots__ = ("_before", "_candidate", "_line", "_next", "ambiguous", "strict", "unstuffed")
+    __slots__ = (
+        "_before",
+        "_candidate",
+        "_line",
+        "_next",
+        "_unread",
+        "ambiguous",
+        "strict",
+        "unstuffed",
+    )
 
     def __init__(self, *, strict: bool) -> None:
         self.strict = strict
@@ -183,7 +192,9 @@ class Content:
         self._before = b"\r\n"  # the two octets before the first: content begins a line
         self._next = 0  # a dot is looked for from here on
         self._candidate: tuple[int, int] | None = None
+        # Where the line begins that may be a status line; negative if that has been given out.
         self._line = 0
+        self._unread = 0  # its end is looked for from here on
 
     def find_end(self, stream: Stream) -> tuple[int, int] | None:
         """Search what has not been searched.
@@ -249,11 +260,13 @@ class Content:
             Octets of content before it, or None.
         """
         held = stream.buffer
-        while (end := held.find(b"\n", self._line)) >= 0:
-            begins = held[self._line : self._line + 4]
+        while (end := held.find(b"\n", self._unread)) >= 0:
+            self._unread = end + 1
+            begin, self._line = self._line, end + 1
+            begins = held[begin : begin + 4] if begin >= 0 else b""
             if expected and (begins[:3] == b"+OK" or begins == b"-ERR"):
-                return self._line
-            self._line = end + 1
+                return begin
+        self._unread = len(held)
         return None
 
     def taken(self, raw: bytes) -> None:
@@ -265,7 +278,8 @@ class Content:
         size = len(raw)
         self._before = (self._before + raw[-2:])[-2:]
         self._next = max(self._next - size, 0)
-        self._line = max(self._line - size, 0)
+        self._line -= size
+        self._unread = max(self._unread - size, 0)
         if self._candidate is not None:
             dot = self._candidate[0] - size
             self._candidate = (dot, self._candidate[1]) if dot >= 0 else None

@@ -55,7 +55,10 @@ def command(known: Recording, event: Command) -> None:
         shown = show_command(event.raw, known.policy.pseudonyms)
         known.split_pass = shown.command == "PASS" and not event.raw.endswith(b"\r\n")
     if shown.masked or shown.user is not None or shown.mechanism is not None:
-        known.learn(known.logins.command(event.seq, shown), at)
+        secrets = known.logins.command(event.seq, shown)
+        if shown.initial is not None:
+            known.learn_user(known.logins.exchanging(event.seq).user, at)
+        known.learn(secrets, at)
     if known.learned.active and shown.arguments is not None:
         shown = _mask_what_was_learned(known, shown, event.raw)
     if shown.user is not None:
@@ -145,8 +148,9 @@ def sasl_response(known: Recording, event: SaslResponse) -> None:
             known.client_line = None
         known.overflow(at)
     else:
-        known.learn(login.responded(line), at)
+        secrets = login.responded(line)
         known.learn_user(login.user, at)
+        known.learn(secrets, at)
     raw = MASKED + line_end
     known.out.append(
         known.make.data(

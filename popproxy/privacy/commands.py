@@ -63,6 +63,9 @@ _MIXED_CASE = frozenset(
 _ARGUMENT_IS_SECRET = frozenset({b"PASS"})
 """Keywords that are never shown without a mask: whether a secret is empty is a secret."""
 
+_SHORT = range(3, 6)
+"""Octets of a password that is looked for with its keyword."""
+
 _HEADER_NAME = re.compile(rb"[A-Za-z-]+(?: [0-9-]+)?[ \t]*")
 
 
@@ -160,13 +163,17 @@ def show_command(raw: bytes, pseudonyms: Pseudonyms | None = None) -> ShownComma
     if keyword == b"AUTH":
         return _show_auth(prefix, arguments, line_end)
     learned = keyword != b"XTND XLST" or not _HEADER_NAME.fullmatch(arguments)
+    secrets = _with_and_without_blanks(arguments) if learned else ()
+    if keyword == b"PASS" and len(arguments) in _SHORT:
+        # It is too short to be looked for by itself. An echo of the whole line is not.
+        secrets = (*secrets, line.lstrip(_SEPARATORS))
     return ShownCommand(
         raw=prefix + MASKED + line_end,
         command=command,
         arguments=MASKED,
         hidden_from=len(prefix),
         masked=("raw", "pop3.arguments"),
-        secrets=_with_and_without_blanks(arguments) if learned else (),
+        secrets=secrets,
     )
 
 

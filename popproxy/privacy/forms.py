@@ -12,8 +12,9 @@ Two kinds of search cover all encodings:
   undone, with percent-encoding undone, and with both undone one after the other. Undoing leaves
   alone what is not encoded, so that a secret that is encoded in part is found, too, and so is one
   that a soft line break of quoted-printable cuts.
-* *packed*: base64 at its three alignments, and hexadecimal digits, in each of the same texts with
-  line ends, blanks and colons left out, since both encodings are wrapped and grouped at will.
+* *packed*: base64 at its three alignments, hexadecimal digits, and the secret itself if it holds
+  blanks, in each of the same texts with line ends, blanks and colons left out, since encodings are
+  wrapped and grouped at will, and sentences at their blanks.
 
 Base64 puts six bits into a letter, so that the letters at both ends of an encoded secret may hold
 bits of it and bits of their neighbours. The form is what lies between; its neighbours count as
@@ -24,6 +25,7 @@ look depends on the secret's length.
 from __future__ import annotations
 
 import base64
+import html
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -45,6 +47,9 @@ _PACKING = _FOLDING.replace(b"-", b"+").replace(b"_", b"/")
 _ESCAPES = {f"{octet:02x}".encode(): _FOLDING[octet : octet + 1] for octet in range(256)}
 _PERCENT, _EQUALS = b"%", b"="
 _WORD_END = re.compile(rb"(?:[a-z0-9+/_-]|%%2[bf]){0,%d}(?:=3d|%%3d|=)*" % TAIL)
+
+_HTML = re.compile(rb"[<>&\"']")
+_MIN_TIGHT = 6
 
 Span = tuple[int, int]
 """Where something begins, and where it ends, in octets."""
@@ -86,8 +91,12 @@ class Form(NamedTuple):
     right: bool = False
 
 
+def _escaped(text: bytes, *, quote: bool) -> bytes:
+    return html.escape(text.decode("latin-1"), quote=quote).encode("latin-1")
+
+
 def forms(secret: bytes) -> list[Form]:
-    """Give the forms of a secret: plain, hexadecimal, base64 at each alignment.
+    """Give the forms of a secret: plain, as HTML has it, hexadecimal, base64 at each alignment.
 
     Args:
         secret: The secret, at least two octets.
@@ -95,7 +104,11 @@ def forms(secret: bytes) -> list[Form]:
     plain = [folded(secret)]
     if b" " in secret:  # as encoded words (RFC 2047, section 4.2) and forms of the web have it
         plain += [plain[0].replace(b" ", blank) for blank in (b"_", b"+")]
+    if _HTML.search(secret):
+        plain += [_escaped(plain[0], quote=True), _escaped(plain[0], quote=False)]
     found = [Form(each, packed=False) for each in plain]
+    if len(tight := packed(secret)) in range(_MIN_TIGHT, len(secret)):  # wrapped at a blank
+        found.append(Form(tight, packed=True))
     found.append(Form(secret.hex().encode(), packed=True))
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + secret)

@@ -46,9 +46,15 @@ REACH = 1_024
 
 _RUN = 8  # octets of a secret that count as an echo of it that was cut
 _SAMPLE, _STRIDE = 4, 5  # any _RUN octets hold a sample that begins at a multiple of the stride
+_COMMON_WORDS = (b"password", b"passwords", b"passphrase", b"username", b"mailboxes", b"maildrop")
+_COMMON_RUNS = frozenset(
+    word[at : at + _RUN] for word in _COMMON_WORDS for at in range(len(word) - _RUN + 1)
+)
+"""Pieces that do not count: a gap in `wrong password` would tell half of `password2025` (P05)."""
 _MAX_CLEAN = 64
 _MAX_JOINED = 4_096
 _MAX_SAMPLES = 200  # samples that may be found in a line before all of it counts as an echo
+_BLANKS = b" \t"
 _WORD_END = re.compile(rb"[ \t\r\n]")
 
 
@@ -197,7 +203,9 @@ class Learned:
             (at, at + _RUN)
             for hit in hits
             for at in range(max(hit - _SAMPLE, 0), hit + 1)
-            if len(run := line[at : at + _RUN]) == _RUN and run in joined
+            if len(run := line[at : at + _RUN]) == _RUN
+            and run in joined
+            and run not in _COMMON_RUNS
         ]
 
     def _find_long_pieces(self, line: bytes) -> Sequence[Span]:
@@ -273,9 +281,12 @@ def _words_around(line: bytes, spans: Iterable[Span]) -> Sequence[Span]:
     for start, end in united(spans):
         if found and end <= found[-1][1]:  # in the same word
             continue
-        begin = max(line.rfind(b" ", 0, start), line.rfind(b"\t", 0, start)) + 1
-        blank = _WORD_END.search(line, end)
-        found.append((begin, blank.start() if blank else len(line)))
+        if line[start] not in _BLANKS:
+            start = max(line.rfind(b" ", 0, start), line.rfind(b"\t", 0, start)) + 1
+        if line[end - 1] not in _BLANKS:
+            blank = _WORD_END.search(line, end)
+            end = blank.start() if blank else len(line)
+        found.append((start, end))
     return united(found)
 
 

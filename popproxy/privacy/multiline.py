@@ -59,6 +59,7 @@ class MultiLine:
         "_cutter",
         "_header",
         "_last_piece",
+        "_news",
         "_stream",
         "_strict",
         "_table",
@@ -99,6 +100,7 @@ class MultiLine:
         self._stream = MaskedStream(learned)
         self._strict: bool | None = None
         self._last_piece = 0
+        self._news = False  # whether something was added since the last look
         is_table = keyword in TABLES
         whole = body == "full" or (is_table and in_step)
         headers = body == "headers" and keyword in MESSAGES and in_step
@@ -141,6 +143,7 @@ class MultiLine:
                 self.message.begin(strict=event.strict)
         self._last_piece = len(event.raw)
         self._stream.add(event.raw, event.reads, joined=event.joined)
+        self._news = True
 
     def take(self, *, everything: bool) -> list[Masked]:
         """Give out the pieces that make records.
@@ -148,6 +151,9 @@ class MultiLine:
         Args:
             everything: The content has ended.
         """
+        if not (self._news or everything):
+            return []
+        self._news = False
         masked = self._stream.take(everything=everything)
         text = masked.text
         if text:

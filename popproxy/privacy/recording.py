@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from popproxy.pop3.events import Read, Side
 from popproxy.pop3.findings import FindingCode
-from popproxy.privacy.forms import Span
+from popproxy.privacy.forms import Span, folded
 from popproxy.privacy.learned import Learned
 from popproxy.privacy.logins import Login, Logins, Outcome
 from popproxy.privacy.maker import Maker
@@ -64,6 +64,7 @@ class Recording:
 
     __slots__ = (
         "_clear_told",
+        "_names",
         "_overflow_told",
         "_users",
         "client_line",
@@ -118,6 +119,7 @@ class Recording:
         self.unmatched = self.unanswered = 0
         self._overflow_told = self._clear_told = False
         self._users: frozenset[bytes] = frozenset()
+        self._names: frozenset[bytes] = frozenset()  # those that are shown, folded
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -146,22 +148,33 @@ class Recording:
     def learn(self, secrets: Iterable[bytes], at: int) -> None:
         """Remember what was hidden.
 
+        A password that is part of a name which was shown before is not looked for: the gaps in
+        that name would tell it (P02).
+
         Args:
             secrets: As it was sent.
             at: When, monotonic, in nanoseconds.
         """
-        self.learned.learn(secrets)
+        self.learned.learn(
+            secret for secret in secrets if not any(folded(secret) in name for name in self._names)
+        )
         if self.learned.overflowed:
             self.tell_overflow(at)
 
     def learn_user(self, user: bytes | None, at: int) -> None:
-        """Remember a user's name, if names are hidden.
+        """Remember a user's name; if names are hidden, as a secret.
 
         Args:
             user: The name.
             at: When, monotonic, in nanoseconds.
         """
-        if self.policy.pseudonyms is None or user is None or self.is_secret(user):
+        if user is None:
+            return
+        if self.policy.pseudonyms is None:
+            if len(self._names) < _MAX_USERS and not self.learned.find(user).spans:
+                self._names |= {folded(user)}
+            return
+        if self.is_secret(user):
             return
         if user not in self._users and len(self._users) < _MAX_USERS:
             self._users |= {user}
