@@ -299,13 +299,15 @@ class RelaySession:
         observer.finish(*self._reason, self._service.clock())
 
     def _finish(self) -> None:
-        """Record the end and close the legs."""
-        self._record_end()
-        legs = [self._client]
-        if self._server is not None:
-            legs.append(self._server.leg)
-        for leg in legs:
-            if self._aborting:
-                leg.abort()
-            else:
-                leg.close()
+        """Record the end and close the legs, whatever becomes of the record."""
+        try:
+            self._record_end()
+        finally:
+            legs = [self._client]
+            if self._server is not None:
+                legs.append(self._server.leg)
+            for leg in legs:
+                if self._aborting:
+                    leg.abort()
+                else:
+                    leg.close()

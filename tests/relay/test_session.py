@@ -19,6 +19,8 @@ from popproxy.records import DataRecord, FindingRecord
 from popproxy.relay import Limits, Timeouts
 from popproxy.relay.legs import READ_MORE, LegLost
 from popproxy.relay.memory import CAPACITY, MemoryLeg
+from popproxy.relay.observer import Observer
+from popproxy.relay.service import Service
 from popproxy.relay.upstream import Reached, Unreachable
 from tests.support.relaying import (
     CLIENT,
@@ -644,3 +646,14 @@ async def test_a_defect_in_the_relay_itself_is_recorded_and_raised() -> None:
         async with relayed(hub=hub, connector=Broken()) as session:
             await session.ended.wait()
     assert hub.end.summary.reason == "internal-error"
+
+
+async def test_the_legs_get_closed_even_if_the_session_cannot_be_recorded_at_all() -> None:
+    class Broken(Service):
+        def begin(self, *_: object) -> Observer:
+            raise ZeroDivisionError
+
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with relayed(kind=Broken) as session:
+            assert await session.client.read() == b""
+            assert await session.server.read() == b""
