@@ -85,7 +85,9 @@ class TestTwins:
         records = said(
             "S: +OK ready",
             f"C: AUTH PLAIN {plain}",
-            "S: +OK joejoe1 has 2 messages",
+            "S: +OK",
+            "C: STAT",
+            "S: +OK 2 320 joejoe1",
             policy=Policy(mask_users=True),
         )
         assert b"joejoe1" not in lines(records)
