@@ -16,7 +16,7 @@ from popproxy.privacy.commands import (
     split_line,
 )
 from popproxy.privacy.masking import reads_of
-from popproxy.privacy.recording import Recording, Start
+from popproxy.privacy.recording import Cited, Recording, Start
 from popproxy.privacy.tables import text_of
 from popproxy.records import CommandPart
 
@@ -74,8 +74,13 @@ def _add(
     """Add the record of a command."""
     arguments, masked = shown.arguments, shown.masked
     number: int | None = None
-    if arguments is not None and not masked and shown.command in _NUMBERED:
-        number = int(arguments.split()[0])
+    text: str | None = None
+    if arguments is not None:
+        text = text_of(arguments)
+        if not masked and shown.command in _NUMBERED:
+            number = int(arguments.split(b" ", 1)[0])
+    if not masked:
+        known.cited = Cited(event.seq, event.keyword, arguments or b"", shown.command, text)
     known.out.append(
         known.make.command(
             event.at,
@@ -83,9 +88,9 @@ def _add(
             reads,
             CommandPart(
                 seq=event.seq,
-                state=event.state.value,
+                state=event.state._value_,  # the same as `value`, which is slow up to Python 3.11
                 command=shown.command,
-                arguments=None if arguments is None else text_of(arguments),
+                arguments=text,
                 message_number=number,
                 pipelined=event.pipelined,
                 complete=event.terminated,
@@ -112,21 +117,19 @@ def _goes_on(known: Recording, raw: bytes) -> bool:
 
 def _mask_what_was_learned(known: Recording, shown: ShownCommand, sent: bytes) -> ShownCommand:
     """Look for secrets in what a command shows (P04)."""
-    secret_user = (
-        shown.user is not None
-        and known.policy.pseudonyms is not None
-        and known.is_secret(shown.user)
-    )
-    if known.learned.overflowed or secret_user:
+    learned, user = known.learned, shown.user
+    secret_user = user is not None and known.policy.pseudonyms is not None and known.is_secret(user)
+    if learned.overflowed or secret_user:
         hidden = show_keyword(shown.command.encode(), split_line(sent)[1])
         return hidden._replace(mechanism=shown.mechanism, initial=shown.initial)
-    raw, first = known.mask_spans(shown.raw, known.learned.find(shown.raw).spans)
-    if first is None:
+    spans = learned.find(shown.raw).spans
+    if not spans:
         return shown
+    raw = known.mask_spans(shown.raw, spans)[0]
     return shown._replace(
         raw=raw,
         arguments=known.mask(shown.arguments or b""),
-        hidden_from=first if shown.hidden_from is None else min(first, shown.hidden_from),
+        hidden_from=min(spans[0][0], len(raw) if shown.hidden_from is None else shown.hidden_from),
         masked=("raw", "pop3.arguments"),
     )
 

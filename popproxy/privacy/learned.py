@@ -94,7 +94,7 @@ class Learned:
 
     def __init__(self) -> None:
         self._secrets: tuple[bytes, ...] = ()
-        self._heads: tuple[bytes, ...] = ()
+        self._heads: tuple[bytes, ...] = ()  # by length
         self._clean: set[bytes] = (
             set()
         )  # lines without secrets: servers say the same again and again
@@ -139,7 +139,8 @@ class Learned:
                 # A head that holds another cannot be there without it.
                 if not any(other in head for other in self._heads):
                     self._heads = (*(other for other in self._heads if head not in other), head)
-            self._shortest = min(map(len, self._heads))
+            self._heads = tuple(sorted(self._heads, key=len))
+            self._shortest = len(self._heads[0])
 
     def overflow(self) -> None:
         """Note that a secret came that cannot be kept; from here on everything counts as one."""
@@ -226,7 +227,10 @@ class Learned:
         ]
 
     def _suspect(self, text: bytes) -> bool:
-        for head in self._heads:  # noqa: SIM110 - `any` takes three times as long on a short line
+        size = len(text)
+        for head in self._heads:  # a loop: `any` takes three times as long on a short line
+            if len(head) > size:
+                return False
             if head in text:
                 return True
         return False

@@ -29,6 +29,16 @@ class Start(NamedTuple):
     joined: bool
 
 
+class Cited(NamedTuple):
+    """A command of which nothing was hidden, as its response may cite it."""
+
+    seq: int
+    keyword: bytes
+    sent: bytes
+    command: str
+    arguments: str | None
+
+
 class Recording:
     """The state of a session's recording.
 
@@ -40,6 +50,8 @@ class Recording:
         learned: The session's secrets.
         logins: Who logs in.
         content: The multi-line response on its way.
+        cited: The last command, if nothing of it was hidden: nearly always the next response is
+            its own.
         client_line: The overlong line that the client is sending.
         server_line: The overlong line that the server is sending; how it began if it is hidden.
         crlf_seen: The client has ended a line in CRLF.
@@ -67,6 +79,7 @@ class Recording:
         "_names",
         "_overflow_told",
         "_users",
+        "cited",
         "client_line",
         "commands",
         "committed",
@@ -103,6 +116,7 @@ class Recording:
         self.learned = Learned()
         self.logins = Logins()
         self.content: MultiLine | None = None
+        self.cited: Cited | None = None
         self.client_line: Start | None = None
         self.server_line: LongLine | Start | None = None
         self.crlf_seen = self.split_pass = False
@@ -155,6 +169,7 @@ class Recording:
             secrets: As it was sent.
             at: When, monotonic, in nanoseconds.
         """
+        self.cited = None  # it may hold what is learned now
         self.learned.learn(
             secret for secret in secrets if not any(folded(secret) in name for name in self._names)
         )

@@ -30,6 +30,7 @@ _OUTCOMES: dict[Status, Outcome] = {
 
 
 _COUNTED = frozenset({b"DELE", b"RSET", b"QUIT"})
+_LOGS_IN = frozenset({b"PASS", b"APOP", b"AUTH"})
 _VALUED = frozenset({b"STAT", b"LIST", b"UIDL"})
 
 
@@ -96,10 +97,10 @@ def response(known: Recording, event: Response) -> None:
                     command=command,
                     arguments=arguments,
                     command_seq=seq,
-                    status=status.value,
+                    status=status._value_,  # as in `popproxy.privacy.client_side`
                     code=None if code is None else text_of(code),
                     text=text_of(text),
-                    state=event.state.value,
+                    state=event.state._value_,
                     stat=stat,
                     listing=listing,
                     unique_ids=ids,
@@ -109,7 +110,7 @@ def response(known: Recording, event: Response) -> None:
                 duration=event.elapsed,
             )
         )
-    if keyword and (login := known.logins.settle(seq)) is not None:
+    if keyword in _LOGS_IN and (login := known.logins.settle(seq)) is not None:
         known.login_ended(login, seq, _OUTCOMES.get(status, "unknown"), event.at)
 
 
@@ -150,6 +151,15 @@ def _count(known: Recording, keyword: bytes) -> None:
 
 def _cited(known: Recording, event: Response) -> tuple[str, str | None]:
     """Tell which command a response answers."""
+    cited = known.cited
+    if (
+        cited is not None
+        and cited.seq == event.seq
+        and cited.keyword == event.keyword
+        and cited.sent == event.arguments
+        and not known.learned.overflowed
+    ):
+        return cited.command, cited.arguments
     command, arguments = cite(event.keyword, event.arguments, known.policy.pseudonyms)
     if arguments is None:
         return command, None

@@ -10,7 +10,20 @@ from datetime import timedelta
 import pytest
 
 from popproxy import __version__
-from popproxy.pop3 import Session, Side
+from popproxy.pop3 import (
+    Command,
+    Data,
+    Departure,
+    End,
+    Ending,
+    Event,
+    Opaque,
+    Read,
+    SaslResponse,
+    Session,
+    Side,
+    State,
+)
 from popproxy.pop3.findings import FINDINGS, FindingCode
 from popproxy.privacy import Policy
 from popproxy.records import (
@@ -930,3 +943,81 @@ def test_p13_nothing_of_a_recorder_is_shown() -> None:
             assert "tr0ut" not in repr(thing)
         todo += [getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())]
     assert len(seen) > 8
+
+
+# Odd orders of events: another core, or a later one, may give them
+
+
+def test_p04_a_response_cites_no_argument_that_was_learned_since() -> None:
+    session, made = Session(), recorder()
+    records: list[Record] = []
+    pipelined = b"DELE 1234567\r\nPASS 1234567\r\n"
+    for side, data in [*turns(*LOGIN), (Side.CLIENT, pipelined), *turns("S: -ERR", "S: +OK")]:
+        records += made.record(session.receive(side, data, 0))
+    dele = response(records, "DELE")
+    assert dele.pop3.arguments == "********"
+
+
+def test_p09_a_command_inside_an_exchange_is_hidden() -> None:
+    made = recorder()
+    events: list[Event] = [
+        Command(
+            side=Side.CLIENT,
+            raw=raw,
+            seq=seq,
+            keyword=raw[:4],
+            known=True,
+            arguments=b"PLAIN",
+            state=State.AUTHORIZATION,
+        )
+        for seq, raw in enumerate((b"AUTH PLAIN\r\n", b"LIST 1\r\n", b"STAT\r\n"), 1)
+    ]
+    assert wire(made.record(events), "client") == b"AUTH PLAIN\r\n********\r\n********\r\n"
+
+
+def test_an_overlong_line_without_its_parts_is_told() -> None:
+    made = recorder()
+    command = Command(
+        side=Side.CLIENT,
+        raw=b"zz\r\n",
+        seq=1,
+        keyword=b"RETR",
+        known=True,
+        arguments=b"",
+        state=State.AUTHORIZATION,
+        overlong=True,
+    )
+    reply = SaslResponse(side=Side.CLIENT, raw=b"zz\r\n", seq=1, overlong=True)
+    assert wire(made.record([command, reply]), "client") == b"RETR ********\r\n********\r\n"
+
+
+def test_content_without_a_status_line_is_told_where_bodies_are() -> None:
+    piece, end = (
+        Data(side=Side.SERVER, raw=b"words\r\n", reads=(Read(0, 7),), seq=None),
+        End(
+            side=Side.SERVER, raw=b".\r\n", reads=(Read(0, 3),), seq=None, ending=Ending.TERMINATED
+        ),
+    )
+    told_of = recorder().record([piece, end])
+    assert wire(told_of, "server") == b"words\r\n.\r\n"
+    assert one(told_of, ResponseRecord).pop3.command is None
+    assert wire(recorder(Policy(body="none")).record([piece, end]), "server") == b".\r\n"
+    assert recorder().record([end]) == []
+
+
+def test_step_that_was_recovered_tells_tables_again() -> None:
+    policy = Policy(body="none")
+    for code, shown in ((FindingCode.STEP_LOST, False), (FindingCode.STEP_RECOVERED, True)):
+        session, made = Session(), recorder(policy)
+        made.record([Departure(side=Side.SERVER, code=FindingCode.STEP_LOST)])
+        made.record([Departure(side=Side.SERVER, code=code)])
+        records: list[Record] = []
+        for side, data in [*turns("S: +OK", "C: CAPA"), (Side.SERVER, b"+OK\r\nTOP\r\n.\r\n")]:
+            records += made.record(session.receive(side, data, 0))
+        assert (b"TOP" in wire(records, "server")) is shown
+
+
+def test_opaque_octets_that_nothing_announced_are_not_told() -> None:
+    made = recorder()
+    assert made.record([Opaque(side=Side.CLIENT, raw=b"PASS secret\r\n")]) == []
+    assert len(made.end(reason="closed", at=0)) == 1
