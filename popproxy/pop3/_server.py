@@ -64,13 +64,14 @@ def _content(parts: Parts, at: int, out: list[Event]) -> bool:
     content, stream, of = parts.server_content, parts.server, parts.server_of
     if content is None:
         return True
-    found = content.find_end(stream)
+    status = None
     if of is not None and of.lines is None:
         status = content.find_status(stream, expected=len(parts.queue) > 0)
-        if status is not None and (found is None or status < found[0]):
-            parts.give_content(Side.SERVER, status, at, out)
-            parts.end_content(Side.SERVER, 0, Ending.RESYNCHRONISED, at, out)
-            return True
+    found = content.find_end(stream, before=status)
+    if found is None and status is not None:
+        parts.give_content(Side.SERVER, status, at, out)
+        parts.end_content(Side.SERVER, 0, Ending.RESYNCHRONISED, at, out)
+        return True
     if found is None:
         spare = content.spare(stream)
         parts.give_content(Side.SERVER, spare - spare % PIECE, at, out)

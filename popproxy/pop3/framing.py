@@ -196,11 +196,13 @@ class Content:
         self._line = 0
         self._unread = 0  # its end is looked for from here on
 
-    def find_end(self, stream: Stream) -> tuple[int, int] | None:
+    def find_end(self, stream: Stream, before: int | None = None) -> tuple[int, int] | None:
         """Search what has not been searched.
 
         Args:
             stream: The stream that brings the content.
+            before: Octets behind which something else begins, if that is known: no dot there
+                counts.
 
         Returns:
             Octets of content, and octets of the line with the dot behind it; None if the end has
@@ -215,6 +217,9 @@ class Content:
                 if not dot:
                     self._next = len(held)
                     return None
+            if before is not None and dot >= before:
+                self._next = dot
+                return None
             behind = bytes(held[dot + 1 : dot + 3])
             if behind in (b"", b"\r"):
                 self._next = dot

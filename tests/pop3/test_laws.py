@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from popproxy.pop3 import Data, LinePart, Opaque, Session, Side
@@ -93,7 +93,18 @@ def test_law_1_lossless_at_every_moment(conversation: list[Turn]) -> None:
         assert joined(events, side) == sent(conversation, side)
 
 
+BEHIND_A_RESPONSE_OF_UNKNOWN_FORM: list[Turn] = [
+    (Side.SERVER, b"+OK\r\n"),
+    (Side.CLIENT, b"XFOO\r\n"),
+    (Side.CLIENT, b"USER alice\r\n"),
+    (Side.SERVER, b"+OK\r\nx\r\n.\n"),
+    (Side.SERVER, b"+OK\r\nx\r\n.\n"),
+]
+"""The dots of the next response must not be counted with those of the content before it."""
+
+
 @given(CONVERSATIONS, st.integers(0, 2**32))
+@example(BEHIND_A_RESPONSE_OF_UNKNOWN_FORM, 0)
 @settings(max_examples=300)
 def test_law_2_cut_invariant_p73(conversation: list[Turn], seed: int) -> None:
     expected = timeless(read(conversation))
