@@ -272,8 +272,11 @@ class Observer:
     def _after_stls(self, data: bytes, at: int) -> list[Event]:
         """Tell the parser what the client does after the +OK to its STLS, and go on."""
         parser = self._parser
-        passed = data[0] == _TLS_HANDSHAKE
-        events = parser.tls_passed(at) if passed else parser.tls_declined(at)
+        events: list[Event] = []
+        if data[0] == _TLS_HANDSHAKE:
+            events += parser.tls_passed(at)
+        while parser.waiting_for_tls:  # again, if what waited holds the answer to another STLS
+            events += parser.tls_declined(at)
         return events + parser.receive(Side.CLIENT, data, at)
 
     def _find_border(self, events: Iterable[Event], data: bytes) -> None:

@@ -174,7 +174,7 @@ def test_reads_tell_how_the_bytes_arrived(conversation: list[Turn], seed: int) -
             at += 1
             arrived[side].append((at, len(piece)))
             events += session.receive(side, piece, at)
-            if session.waiting_for_tls:
+            while session.waiting_for_tls:
                 events += session.tls_declined(at)
     events += finish(session)
     for event in events:

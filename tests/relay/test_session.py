@@ -541,6 +541,18 @@ async def test_p30_stls_without_a_handshake_stays_plain_masks_on_and_is_reported
     assert session.hub.actions.count("pop3.command") == 3
 
 
+async def test_p30_stls_twice_without_a_handshake_leaves_no_command_unread() -> None:
+    async with relayed() as session:
+        await session.reply(b"+OK ready\r\n")
+        await session.forward(b"STLS\r\nSTLS\r\n")
+        await session.reply(b"+OK begin\r\n+OK begin\r\n")
+        await session.forward(b"USER bo\r\n")
+        assert session.hub.actions.count("pop3.command") == 3
+        session.client.close()
+        session.server.close()
+        await session.ended.wait()
+
+
 async def test_p52_too_many_pending_commands_are_forwarded_all_the_same() -> None:
     async with relayed(limits=Limits(pending_commands=50)) as session:
         await session.reply(b"+OK ready\r\n")

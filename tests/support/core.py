@@ -65,7 +65,7 @@ def feed(session: Session, conversation: Sequence[Turn], cut: Cut = whole) -> li
     for at, (side, data) in enumerate(conversation, 1):
         for piece in cut(data):
             events += session.receive(side, piece, at)
-            if session.waiting_for_tls:
+            while session.waiting_for_tls:
                 events += session.tls_declined(at)
     return events
 
