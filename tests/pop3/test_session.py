@@ -11,6 +11,7 @@ from popproxy.pop3 import (
     Command,
     Data,
     Departure,
+    Event,
     FindingCode,
     Greeting,
     Injected,
@@ -376,6 +377,32 @@ class TestLossOfStep:
             "! step-recovered", "C4 NOOP", "S4 +OK",
         ]  # fmt: skip
 
+    def test_the_response_that_is_put_right_has_the_status_line_of_before(self) -> None:
+        session = Session()
+        feed(session, turns("C: NOOP", "S: +OK"))
+        events = feed(session, turns("C: UIDL", b"S: +OK [SYS/TEMP] list\r\n1 a\r\n.\r\n"))
+        events += feed(session, turns("C: TOP 1 0", b"S: +OK\r\nx\r\n.\r\n", "C: NOOP"))
+        [response] = [e for e in events if isinstance(e, Response) and e.seq == 2]
+        assert (response.keyword, response.multi_line) == (b"UIDL", True)
+        assert response.raw == b""
+        assert response.side is Side.SERVER
+        assert response.text == b"[SYS/TEMP] list"
+        assert response.code == b"SYS/TEMP"
+
+    def test_the_response_that_is_put_right_has_its_arguments(self) -> None:
+        session = Session()
+        feed(session, turns("C: NOOP", "S: +OK"))
+        events = feed(session, turns("C: RETR 7", b"S: +OK\nx\n.\n"))
+        [response] = [e for e in events if isinstance(e, Response) and e.seq == 2]
+        assert (response.keyword, response.arguments) == (b"RETR", b"7")
+        assert story(events)[-1] == "S2 terminated"  # lines end as that status line did
+
+    def test_junk_behind_a_banner_is_no_greeting_once_a_command_was_sent(self) -> None:
+        told = story(feed(Session(), turns("S: 220 smtp", "C: NOOP", "S: junk")))
+        assert told == [
+            "greeting none", "! greeting-malformed", "C1 NOOP", "! unsolicited-line", "unexpected",
+        ]  # fmt: skip
+
     def test_two_replies_to_one_command(self) -> None:
         told = after_login("C: NOOP", b"S: +OK\r\n+OK again\r\n", "C: STAT", "S: +OK 1 2")
         assert told == [
@@ -483,9 +510,135 @@ class TestContent:
             "S4 +OK",
         ]  # fmt: skip
 
+    def test_the_receipt_of_a_message_has_one_line(self) -> None:
+        session = logged_in()
+        feed(session, turns("C: XTND XMIT", "S: +OK", b"C: m\r\n.\r\n"))
+        [receipt] = session.receive(Side.SERVER, b"+OK sent\r\n", 9)
+        assert isinstance(receipt, Response)
+        assert (receipt.seq, receipt.keyword) == (3, b"XTND XMIT")
+
     def test_a_long_message_of_the_client_comes_in_pieces(self) -> None:
         told = after_login("C: XTND XMIT", "S: +OK", b"C: " + b"x" * 70_000, b"C: \r\n.\r\n")
         assert told[2:] == ["C3 content 65536", "C3 content 4466", "C3 terminated"]
+
+
+class TestContentOfUnknownForm:
+    @pytest.mark.parametrize("status", ["+OK", "-ERR"])
+    def test_ends_at_either_status(self, status: str) -> None:
+        told = after_login("C: HELP", b"S: +OK\r\nline\r\n", "C: NOOP", f"S: {status} then")
+        assert told[2:] == ["C4 NOOP", "S3 content 6", "S3 resynchronised", f"S4 {status}"]
+
+    def test_a_status_line_is_content_while_nobody_waits_for_it(self) -> None:
+        told = after_login(
+            "C: HELP", b"S: +OK\r\nline\r\n+OK no answer\r\n", "C: NOOP", "S: +OK one"
+        )
+        assert told[2:] == ["C4 NOOP", "S3 content 21", "S3 resynchronised", "S4 +OK"]
+
+    def test_a_word_that_begins_like_one_is_content(self) -> None:
+        told = after_login("C: HELP", b"S: +OK\r\nline\r\n", "C: NOOP", b"S: -ER\r\n+O\r\n.\r\n")
+        assert told[3:] == ["S3 content 15", "S3 terminated"]
+
+    def test_status_lines_are_found_behind_content_that_was_given_out(self) -> None:
+        session = logged_in()
+        feed(session, turns("C: HELP", b"S: +OK\r\nfirst line\r\nsecond line\r\n"))
+        assert story(session.flush(9)) == ["S3 content 20"]
+        told = story(
+            feed(session, turns("C: NOOP", b"S: third\r\n+OK\r\n", "C: STAT", "S: +OK 1 1"))
+        )
+        assert told == [
+            "C4 NOOP",
+            "S3 content 12",
+            "S3 resynchronised",
+            "S4 +OK",
+            "C5 STAT",
+            "S5 +OK",
+        ]
+
+    def test_lines_end_as_the_status_line_does(self) -> None:
+        told = after_login("C: HELP", b"S: +OK\nline\n.\n", "C: NOOP", "S: +OK")
+        assert [line for line in told if line[0] == "S"] == [
+            "S3 +OK several lines", "S3 content 5", "S3 terminated", "S4 +OK",
+        ]  # fmt: skip
+
+    def test_an_ambiguous_end_behind_content_that_was_given_out(self) -> None:
+        session = logged_in()
+        feed(session, turns("C: RETR 1", b"S: +OK\r\na line of content\n.\n"))
+        assert story(session.flush(9)) == ["S3 content 15"]
+        told = story(feed(session, turns("C: NOOP", "S: +OK")))
+        assert told == [
+            "S3 content 3", "! ambiguous-termination", "S3 ambiguous", "C4 NOOP", "S4 +OK",
+        ]  # fmt: skip
+
+    def test_an_ambiguous_dot_that_was_given_out_ends_nothing(self) -> None:
+        session = logged_in()
+        feed(session, turns("C: RETR 1", b"S: +OK\r\na\n.\nmuch more content"))
+        assert story(session.flush(9)) == ["S3 content 16"]
+        assert story(feed(session, turns("C: NOOP"))) == ["C4 NOOP"]
+
+
+EVERYTHING = (
+    *LOGIN, b"C: LIST\r\nHELP\r\nSTAT\r\n",
+    b"S: +OK\r\n1 2\r\n..\r\n.\r\n+OK\r\nhelp\r\n+OK 1 2\r\n",
+    "C: AUTH X", "S: + x", b"C: y\r\nz\r\n", b"S: go on\r\n-ERR\r\n", "S: + what", "S: junk",
+    "S: +OK unasked", "C: XTND XMIT", "S: +OK", b"C: m\r\n.\r\n", "S: +OK", "C: XFOO", "S: junk",
+    "S: +BAD\x00", "C: RETR 1", b"S: +OK\r\na\n.\n", "C: STLS", "S: +OK", "C: ", "S: -ERR",
+    b"C: PASS " + b"p" * 70_000 + b"\r\n", b"S: -ERR " + b"e" * 70_000 + b"\r\n",
+    b"C: NOOP\r\nNOOP\r\nUNTERMIN", b"S: +OK UNTERMIN",
+)  # fmt: skip
+
+
+def test_every_event_tells_side_time_and_reads() -> None:
+    session = Session()
+    conversation = turns(*EVERYTHING)
+    seen = set()
+    for at, (side, data) in enumerate(conversation, 1):
+        events = session.receive(side, data, at)
+        while session.waiting_for_tls:
+            events += session.tls_declined(at)
+        for event in events:
+            seen.add(type(event))
+            assert event.side in Side
+            # A response of unknown form is given out when its form shows, with its own time.
+            assert event.at == at or (isinstance(event, Response) and 0 < event.at < at)
+            assert event.joined in (True, False)
+            assert sum(read.size for read in event.reads) == len(event.raw)
+            assert all(read.at <= at for read in event.reads)
+    ends = finish(session)
+    assert all(event.at == 10_000 for event in ends)
+    assert all(sum(read.size for read in event.reads) == len(event.raw) for event in ends)
+    seen |= {type(event) for event in ends}
+    seen |= {Injected, Opaque, OpaqueStarted, TlsStarted}  # see the next but one
+    # By name: dataclasses with slots leave the class behind that they were made of.
+    assert {each.__name__ for each in seen} == {each.__name__ for each in Event.__subclasses__()}
+
+
+def test_parts_of_one_read_are_joined() -> None:
+    events = feed(logged_in(), turns("C: LIST", b"S: +OK\r\n1 2\r\n.\r\n"))
+    assert [event.joined for event in events] == [False, False, True, True]
+    assert [event.at for event in events] == [1, 2, 2, 2]
+
+
+def test_every_event_about_tls_tells_the_time() -> None:
+    for tell in (Session.tls_started, Session.tls_passed):
+        session = Session()
+        feed(session, turns("S: +OK"))
+        session.receive(Side.CLIENT, b"STLS\r\nUSER eve\r\n", 5)
+        events = session.receive(Side.SERVER, b"+OK\r\ninjected\r\n", 6)
+        assert {event.at for event in events} == {6}
+        session.receive(Side.CLIENT, b"more", 7)
+        events = [*tell(session, 8), *session.flush(8)]
+        assert {event.at for event in events} == {8}
+        assert {event.side for event in events} == set(Side)
+        assert all(sum(read.size for read in event.reads) == len(event.raw) for event in events)
+
+
+def test_lines_of_settled_exchanges_are_forgotten_p77() -> None:
+    session = Session(max_pending=10)
+    feed(session, turns("S: +OK"))
+    for _ in range(20):
+        feed(session, turns("C: AUTH X", "S: + a", "C: b", "S: + c", "C: d", "S: -ERR"))
+    assert not session.opaque
+    assert session.pending == 0
 
 
 class TestOpaque:
