@@ -11,6 +11,7 @@ from popproxy.pop3 import (
     Command,
     Data,
     Departure,
+    End,
     Event,
     FindingCode,
     Greeting,
@@ -630,6 +631,101 @@ def test_every_event_about_tls_tells_the_time() -> None:
         assert {event.at for event in events} == {8}
         assert {event.side for event in events} == set(Side)
         assert all(sum(read.size for read in event.reads) == len(event.raw) for event in events)
+
+
+def test_how_long_responses_and_contents_took() -> None:
+    session = logged_in()
+    session.receive(Side.CLIENT, b"RETR 1\r\n", 1_000)
+    session.receive(Side.SERVER, b"+OK\r\nx\r\n", 3_000)
+    data, end = session.receive(Side.SERVER, b".\r\n", 7_000)
+    assert isinstance(data, Data)
+    assert isinstance(end, End)
+    assert end.elapsed == 6_000
+    assert (data.seq, end.seq, data.strict) == (3, 3, True)
+    recovered = Session()
+    feed(recovered, turns("C: NOOP", "S: +OK"))
+    recovered.receive(Side.CLIENT, b"LIST\r\n", 1_000)
+    recovered.receive(Side.SERVER, b"+OK\r\n", 2_000)
+    lost, response = recovered.receive(Side.SERVER, b"1 2\r\n", 5_000)
+    assert isinstance(lost, Departure)
+    assert isinstance(response, Response)
+    assert (lost.code, lost.seq, response.elapsed) == (FindingCode.STEP_LOST, 2, 4_000)
+
+
+def test_what_is_odd_in_content_is_told_with_its_command() -> None:
+    session = logged_in()
+    body = b"S: +OK\r\n.a\r\nb\n.\nc\n.\r\nd\r\n.\r\n"
+    events = feed(session, turns("C: NOOP", "S: +OK", "C: RETR 1", body))
+    departures = [event for event in events if isinstance(event, Departure)]
+    assert [(each.code, each.seq, each.count, each.side) for each in departures] == [
+        (FindingCode.AMBIGUOUS_TERMINATION, 4, 2, Side.SERVER),
+        (FindingCode.DOT_NOT_STUFFED, 4, 1, Side.SERVER),
+    ]
+
+
+def test_content_of_one_octet_is_given_out() -> None:
+    events = feed(logged_in(), turns("C: RETR 1", b"S: +OK\n\n.\n"))
+    [data] = [event for event in events if isinstance(event, Data)]
+    assert (data.raw, data.strict) == (b"\n", False)
+
+
+def test_an_answer_that_nobody_asked_for_cites_nothing() -> None:
+    [_finding, response] = logged_in().receive(Side.SERVER, b"-ERR [SYS/TEMP] bye\r\n", 9)
+    assert isinstance(response, Response)
+    assert (response.seq, response.keyword, response.arguments) == (None, b"", b"")
+    assert (response.code, response.multi_line, response.terminated) == (b"SYS/TEMP", False, True)
+    session = logged_in()
+    session.receive(Side.SERVER, b"-ERR by", 9)
+    response = session.end(Side.SERVER, 10)[-2]
+    assert isinstance(response, Response)
+    assert response.terminated is False
+
+
+def test_a_response_of_unknown_form_has_one_line_at_the_end() -> None:
+    session = logged_in()
+    feed(session, turns("C: HELP", "S: +OK"))
+    response, eof = session.end(Side.SERVER, 9)
+    assert isinstance(response, Response)
+    assert response.multi_line is False
+    assert type(eof).__name__ == "Eof"
+    session = logged_in()
+    feed(session, turns("C: HELP", "S: +OK"))
+    assert story(session.end(Side.CLIENT, 9)) == ["Eof"]
+    assert story(session.flush(9)) == ["S3 +OK"]
+
+
+def test_the_end_while_tls_is_awaited_gives_out_what_was_sent() -> None:
+    session = Session()
+    feed(session, turns("S: +OK"))
+    session.receive(Side.CLIENT, b"STLS\r\n", 5)
+    session.receive(Side.SERVER, b"+OK\r\n+OK ahead\r\n", 6)
+    finding, injected, eof = session.end(Side.SERVER, 7)
+    assert isinstance(finding, Departure)
+    assert isinstance(injected, Injected)
+    assert injected.raw == b"+OK ahead\r\n"
+    assert {each.side for each in (finding, injected, eof)} == {Side.SERVER}
+    assert {each.at for each in (finding, injected, eof)} == {7}
+
+
+def test_tls_begins_authorization_anew() -> None:
+    session = logged_in()
+    feed(session, turns("C: NOOP", "S: +OK"))
+    session.receive(Side.CLIENT, b"STLS\r\n", 5)
+    session.receive(Side.SERVER, b"+OK\r\n", 6)
+    session.tls_started(7)
+    assert session.state is State.AUTHORIZATION
+    assert session.waiting_for_tls is False
+
+
+def test_opaque_traffic_ends_what_was_under_way() -> None:
+    session = Session(max_pending=3)
+    feed(session, turns(*LOGIN, "C: RETR 1", b"S: +OK\r\nhalf a li"))
+    told = story(session.receive(Side.CLIENT, b"NOOP\r\n" * 5, 9))
+    assert told == [
+        "C4 NOOP", "C5 NOOP", "C6 NOOP", "S3 cut off", "! too-many-pending",
+        "opaque: too-many-pending", "C7 NOOP",
+    ]  # fmt: skip
+    assert joined(session.flush(10), Side.SERVER) == b"half a li"
 
 
 def test_lines_of_settled_exchanges_are_forgotten_p77() -> None:
