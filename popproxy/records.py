@@ -12,6 +12,8 @@ A multi-line response is told in this order: `pop3.data` with part `status` (the
 soon as it came), `pop3.data` with part `content` (the content, if it is recorded), and last
 `pop3.response` with the termination octet as its `raw` and everything that is known of the whole.
 A response of one line is one `pop3.response` that holds the line.
+
+The module is longer than others on purpose: it is one list, the schema, and read as one.
 """
 
 from __future__ import annotations
