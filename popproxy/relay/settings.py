@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
 
 from popproxy.relay.url import Url
+from popproxy.tls.settings import ListenerTls, UpstreamTls
 
 Network = IPv4Network | IPv6Network
+
+StlsMode = Literal["intercept", "pass", "hide"]
+"""What becomes of a client's STLS: popproxy ends TLS on both legs and reads on; client and server
+speak TLS with each other and nothing is read; STLS is taken out of CAPA and refused."""
+
+
+def _no_authority() -> ListenerTls:
+    return ListenerTls(authority=Path())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +31,18 @@ class Route:
         upstream: The server. Never taken from a client.
         allow: Networks whose clients are served; others are refused. Empty allows every client
             of a loopback address, and is not enough for any other address.
+        stls: What becomes of STLS on a listener that begins in the clear.
+        listener_tls: How TLS is spoken with clients.
+        upstream_tls: How TLS is spoken with the server.
     """
 
     name: str
     listen: Url
     upstream: Url
     allow: tuple[Network, ...] = ()
+    stls: StlsMode = "intercept"
+    listener_tls: ListenerTls = field(default_factory=_no_authority)
+    upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
