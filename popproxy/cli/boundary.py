@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -88,7 +89,19 @@ def _from_group(group: BaseExceptionGroup[BaseException], invocation: Invocation
     return _defect(next(e for e in leaves if not isinstance(e, KeyboardInterrupt)), invocation)
 
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
+
 def _defect(error: BaseException, invocation: Invocation) -> int:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and not error.filename:
+        # Only what a verb prints is written without a name.
+        show_error(
+            f"the output could not be written: {error.strerror}",
+            "Make room, or send it elsewhere.",
+            env=invocation.env,
+            color=invocation.color,
+        )
+        return Status.FAILED
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}popproxy{os.sep}" in frame.filename] or frames
     place = ""

@@ -242,7 +242,7 @@ def demo(context: click.Context, /, stay: bool, keep: str | None, **_settings: o
     short_help="A small POP3 server over a Maildir or an mbox.",
     examples=[
         (
-            "Serve a Maildir; the password is asked for, or read from standard input",
+            "Serve a Maildir; a password is made, and said at the start",
             "popproxy serve --maildir ~/Maildir --login alice",
         ),
         (

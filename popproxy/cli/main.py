@@ -40,8 +40,12 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 def entry_point() -> NoReturn:
     """Run popproxy as the program that was started."""
-    _open_standard_streams()
-    sys.exit(main(sys.argv[1:], os.environ))
+    try:
+        _open_standard_streams()
+        status = main(sys.argv[1:], os.environ)
+    except KeyboardInterrupt:  # Ctrl-C while what the verb needs was being imported
+        status = 130
+    sys.exit(status)
 
 
 def _open_standard_streams() -> None:

@@ -27,6 +27,8 @@ from popproxy.cli.toml_lines import Path, line_numbers
 
 PREFIX = "POPPROXY_"
 
+_TOO_DEEP = "lists or tables stand in each other too many times"
+
 
 def _unknown_section(where: str, name: str) -> Problem:
     hint = nearest(name, SECTIONS)
@@ -106,6 +108,9 @@ def read_text(layers: Layers, text: str, name: str) -> None:
     except tomllib.TOMLDecodeError as error:
         layers.problems.append(_syntax_problem(str(error), text, name))
         return
+    except RecursionError:
+        layers.problems.append(Problem(where=name, key="", what=f"not valid TOML: {_TOO_DEEP}"))
+        return
     lines = line_numbers(text)
 
     def place(path: Path) -> str:
@@ -158,7 +163,7 @@ def read_file(layers: Layers, path: FilePath) -> None:
         CommandError: The file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors begin files with a mark
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{path} is not UTF-8 text (octet {error.start})",
@@ -182,7 +187,7 @@ def _environment_value(section: str, key: str, text: str) -> object:
     if text.startswith("["):
         try:
             return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             return text
     return [text] if text else []
 

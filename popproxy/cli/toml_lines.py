@@ -62,9 +62,11 @@ def line_numbers(text: str) -> dict[Path, int]:
     lines: dict[Path, int] = {}
     counts: dict[Path, int] = {}
     table: Path = ()
-    position = 0
+    position = counted = 0
+    line = 1
     while position < len(text):
-        line = text.count("\n", 0, position) + 1
+        line += text.count("\n", counted, position)
+        counted = position
         if header := _HEADER.match(text, position):
             table = ()
             keys = _keys(header[2])

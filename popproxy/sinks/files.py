@@ -170,6 +170,8 @@ def _check_file(parent: int, path: str) -> None:
         if os.access(".", os.W_OK | os.X_OK, dir_fd=parent):
             return
         raise SinkError(f"{path} cannot be made: no right to write in its directory") from None
+    except OSError as error:
+        raise SinkError(f"{path} cannot be used: {explain(error)}") from None
     if stat.S_ISDIR(mode):
         raise SinkError(f"{path} is a directory; add a file name, for instance {path}/&S.log")
     if stat.S_ISLNK(mode):

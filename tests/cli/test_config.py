@@ -320,6 +320,25 @@ def test_unreadable_files(tmp_path: Path, content: bytes | None) -> None:
     assert str(path) in caught.value.what
 
 
+def test_a_byte_order_mark_before_the_text_is_passed_over(tmp_path: Path) -> None:
+    path, layers = tmp_path / "x.toml", Layers()
+    path.write_bytes(b"\xef\xbb\xbf[log]\nlevel = 'debug'\n")
+    read_file(layers, path)
+    assert layers.problems == []
+    assert layers.entries["log", "level"].value == "debug"
+
+
+def test_lists_in_lists_without_end_are_a_problem_of_the_file() -> None:
+    (problem,) = problems("a = " + "[" * 100_000)
+    assert problem == (
+        "popproxy.toml: not valid TOML: lists or tables stand in each other too many times"
+    )
+    layers = Layers()
+    read_environment(layers, {"POPPROXY_RECORD__TEXT": "[" * 100_000})
+    (wrong,) = layers.problems
+    assert wrong.key == "record.text"
+
+
 # Routes by options
 
 

@@ -502,7 +502,9 @@ def test_a_full_disk_under_standard_output_is_told(tmp_path: Path) -> None:
     script = f"{command()} schema > /dev/full"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert result.stderr.startswith("popproxy: No space left on device")
+    assert result.stderr.startswith(
+        "popproxy: the output could not be written: No space left on device\n  Make room"
+    )
     assert "Traceback" not in result.stderr
 
 

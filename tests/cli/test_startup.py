@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import pytest
+
+from popproxy.cli import main
 
 _SCRIPT = """
 import sys
@@ -63,3 +66,15 @@ def test_a_run_loads_structlog_and_rich_only_when_needed() -> None:
     loaded = set(result.stdout.split())
     assert {"trio", "msgspec"} <= loaded
     assert not loaded & {"structlog", "rich", "rich_click"}
+
+
+def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_argv: Sequence[str], _env: Mapping[str, str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main.entry_point()
+    assert ended.value.code == 130

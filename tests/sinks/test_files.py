@@ -171,6 +171,7 @@ def test_check_says_what_to_do(tmp_path: Path) -> None:
         (tmp_path, "is a directory; add a file name"),
         (tmp_path / "file" / "p.log", "cannot be used for log files: Not a directory"),
         (tmp_path / "link", "symbolic link"),
+        (tmp_path / ("x" * 300), "cannot be used: "),
     ]:
         with pytest.raises(SinkError, match=words):
             files.check_path(Template(str(path)))
