@@ -9,13 +9,13 @@ from popproxy.privacy.commands import (
     MASKED,
     WHOLE_LINES,
     ShownCommand,
-    hidden_parts,
     show_command,
     show_hidden,
     show_keyword,
     split_line,
 )
 from popproxy.privacy.masking import reads_of
+from popproxy.privacy.readings import of_hidden_line
 from popproxy.privacy.recording import Cited, Recording, Start
 from popproxy.privacy.tables import text_of
 from popproxy.records import CommandPart
@@ -59,6 +59,8 @@ def command(known: Recording, event: Command) -> None:
         if shown.initial is not None:
             known.learn_user(known.logins.exchanging(event.seq).user, at)
         known.learn(secrets, at)
+        if shown.begun:
+            known.learned.expect_echo(b"PASS ", shown.begun)
     if known.learned.active and shown.arguments is not None:
         shown = _mask_what_was_learned(known, shown, event.raw)
     if shown.user is not None:
@@ -222,7 +224,7 @@ def injected(known: Recording, event: Injected) -> None:
         if len(lines) > _MAX_INJECTED_LINES:
             known.overflow(event.at)
         for line in lines:
-            known.learn(hidden_parts(line.removesuffix(b"\r")), event.at)
+            known.learn(of_hidden_line(line.removesuffix(b"\r")), event.at)
     if event.side in known.injected:
         return
     known.injected |= {event.side}

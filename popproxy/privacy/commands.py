@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from popproxy.pop3.grammar import COMMANDS, parse_command
 from popproxy.privacy.pseudonyms import Pseudonyms
+from popproxy.privacy.readings import of_arguments, of_hidden_line, readings
 from popproxy.records import MASK
 
 MASKED = MASK.encode()
@@ -66,6 +67,11 @@ _ARGUMENT_IS_SECRET = frozenset({b"PASS"})
 _SHORT = range(3, 6)
 """Octets of a password that is looked for with its keyword."""
 
+_CUT = 4
+"""Octets of a longer one that are looked for with its keyword, where a server cut its echo."""
+
+_BEFORE_KEYWORD = b" \t\x00\xef\xbb\xbf"
+
 _HEADER_NAME = re.compile(rb"[A-Za-z-]+(?: [0-9-]+)?[ \t]*")
 
 
@@ -80,6 +86,7 @@ class ShownCommand(NamedTuple):
             pseudonym; None if all are.
         masked: Which fields hold a mask or a pseudonym.
         secrets: What was hidden and has to be learned.
+        begun: How the password of PASS begins, to know an echo of the line that was cut short.
         user: The name that USER or APOP gives.
         mechanism: The SASL mechanism that AUTH names, in upper case, or the mask.
         initial: AUTH's initial response.
@@ -91,6 +98,7 @@ class ShownCommand(NamedTuple):
     hidden_from: int | None = None
     masked: tuple[str, ...] = ()
     secrets: tuple[bytes, ...] = ()
+    begun: bytes = b""
     user: bytes | None = None
     mechanism: str | None = None
     initial: bytes | None = None
@@ -157,16 +165,23 @@ def show_command(raw: bytes, pseudonyms: Pseudonyms | None = None) -> ShownComma
             arguments=shown,
             hidden_from=len(prefix) + (0 if pseudonyms else len(match[1]) + 1),
             masked=("raw", "pop3.arguments"),
-            secrets=_with_and_without_blanks(match[2]),
+            secrets=readings(match[2]),
             user=match[1],
         )
     if keyword == b"AUTH":
         return _show_auth(prefix, arguments, line_end)
     learned = keyword != b"XTND XLST" or not _HEADER_NAME.fullmatch(arguments)
-    secrets = _with_and_without_blanks(arguments) if learned else ()
-    if keyword == b"PASS" and len(arguments) in _SHORT:
-        # It is too short to be looked for by itself. An echo of the whole line is not.
-        secrets = (*secrets, line.lstrip(_SEPARATORS))
+    secrets: tuple[bytes, ...] = ()
+    begun = b""
+    if keyword == b"PASS":
+        secrets = readings(arguments)
+        if len(arguments) in _SHORT:
+            # It is too short to be looked for by itself. An echo of the whole line is not.
+            secrets = (*secrets, line.lstrip(_BEFORE_KEYWORD))
+        elif len(arguments) > _CUT:
+            begun = arguments.lstrip(b" \t")[:_CUT]
+    elif learned:
+        secrets = of_arguments(arguments)
     return ShownCommand(
         raw=prefix + MASKED + line_end,
         command=command,
@@ -174,6 +189,7 @@ def show_command(raw: bytes, pseudonyms: Pseudonyms | None = None) -> ShownComma
         hidden_from=len(prefix),
         masked=("raw", "pop3.arguments"),
         secrets=secrets,
+        begun=begun,
     )
 
 
@@ -236,7 +252,7 @@ def _hide_line(line: bytes, line_end: bytes) -> ShownCommand:
         command=MASK,
         hidden_from=0,
         masked=("raw", "pop3.command"),
-        secrets=hidden_parts(line),
+        secrets=of_hidden_line(line),
     )
 
 
@@ -256,7 +272,7 @@ def _show_user(
         arguments=told,
         hidden_from=hidden_from,
         masked=() if hidden_from is None else ("raw", "pop3.arguments"),
-        secrets=_with_and_without_blanks(rest[1:]) if hidden else (),
+        secrets=of_arguments(rest[1:]) if hidden else (),
         user=name,
     )
 
@@ -271,7 +287,7 @@ def _show_auth(prefix: bytes, arguments: bytes, line_end: bytes) -> ShownCommand
             arguments=MASKED,
             hidden_from=len(prefix),
             masked=("raw", "pop3.arguments"),
-            secrets=_with_and_without_blanks(arguments),
+            secrets=readings(arguments),
             mechanism=MASK,
             initial=arguments,
         )
@@ -289,31 +305,3 @@ def _show_auth(prefix: bytes, arguments: bytes, line_end: bytes) -> ShownCommand
         mechanism=mechanism,
         initial=initial,
     )
-
-
-_BLANK = re.compile(rb"[ \t]")
-_GLUED_PASS = re.compile(rb"[^A-Za-z]*pass", re.IGNORECASE)
-_SEPARATORS = b" \t\x00:="
-
-
-def hidden_parts(line: bytes) -> tuple[bytes, ...]:
-    """Tell what to learn of a line that is hidden as a whole: it and what may be the secret in it.
-
-    Args:
-        line: The line without its line end.
-    """
-    parts = [*_with_and_without_blanks(line)]
-    _keyword, *rest = _BLANK.split(line.strip(b" \t"), 1)
-    for argument in rest:
-        parts += _with_and_without_blanks(argument)
-    glued = _GLUED_PASS.match(line)
-    if glued:  # `PASSsecret`, `PASS:secret`
-        secret = line[glued.end() :]
-        parts += [secret, secret.strip(_SEPARATORS)]
-    return tuple(parts)
-
-
-def _with_and_without_blanks(secret: bytes) -> tuple[bytes, ...]:
-    """Give a secret as sent and as a server may understand it."""
-    bare = secret.strip(b" \t")
-    return (secret,) if bare == secret else (secret, bare)

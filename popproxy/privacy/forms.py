@@ -4,7 +4,8 @@ A `Form` is a secret as it looks in one encoding. A `Text` is a piece of traffic
 one encoding is undone; it knows for each of its octets where it came from, so that what is found in
 it can be masked in the original. Everything is folded: a secret is looked for without regard to
 case, and for base64 that costs next to no false finds. Folding works octet by octet; beyond ASCII
-it covers the letters of Latin-1, in UTF-8 and by themselves, and takes some others for one.
+it covers the letters of Latin-1, in UTF-8 and by themselves, and takes some others for one. Of all
+other letters the secret's own case, capitals throughout and small letters throughout are known.
 
 Two kinds of search cover all encodings:
 
@@ -13,8 +14,8 @@ Two kinds of search cover all encodings:
   alone what is not encoded, so that a secret that is encoded in part is found, too, and so is one
   that a soft line break of quoted-printable cuts.
 * *packed*: base64 at its three alignments, hexadecimal digits, and the secret itself if it holds
-  blanks, in each of the same texts with line ends, blanks and colons left out, since encodings are
-  wrapped and grouped at will, and sentences at their blanks.
+  blanks, in each of the same texts with line ends, blanks, colons and `>` left out, since encodings
+  are wrapped, grouped and quoted at will, and sentences wrapped at their blanks.
 
 Base64 puts six bits into a letter, so that the letters at both ends of an encoded secret may hold
 bits of it and bits of their neighbours. The form is what lies between; its neighbours count as
@@ -26,12 +27,13 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-GAPS = b"\t\n\r :"
+GAPS = b"\t\n\r :>"
 """What is left out of a packed text."""
 
 TAIL = 100
@@ -49,6 +51,7 @@ _PERCENT, _EQUALS = b"%", b"="
 _WORD_END = re.compile(rb"(?:[a-z0-9+/_-]|%%2[bf]){0,%d}(?:=3d|%%3d|=)*" % TAIL)
 
 _HTML = re.compile(rb"[<>&\"']")
+_JSON = re.compile(rb"[\x00-\x1f\"'/\\]")
 _MIN_TIGHT = 6
 
 Span = tuple[int, int]
@@ -95,17 +98,44 @@ def _escaped(text: bytes, *, quote: bool) -> bytes:
     return html.escape(text.decode("latin-1"), quote=quote).encode("latin-1")
 
 
+def _in_other_cases(secret: bytes) -> set[bytes]:
+    """Give a secret in capitals and in small letters where folding octets does not cover that."""
+    if secret.isascii():
+        return set()
+    try:
+        text = secret.decode()
+    except UnicodeDecodeError:
+        return set()
+    cases = {folded(case.encode()) for case in (text.lower(), text.upper(), text.casefold())}
+    return cases - {folded(secret)}
+
+
+def _in_json(secret: bytes) -> set[bytes]:
+    """Give a secret as strings of JSON, and of languages like it, have it."""
+    if secret.isascii() and not _JSON.search(secret):
+        return set()
+    try:
+        text = secret.decode()
+    except UnicodeDecodeError:
+        return set()
+    made = [json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]
+    made += [each.replace("/", "\\/") for each in made]  # as PHP does
+    made.append(made[0].replace("'", "\\'"))
+    return {folded(each.encode()) for each in made} - {folded(secret)}
+
+
 def forms(secret: bytes) -> list[Form]:
-    """Give the forms of a secret: plain, as HTML has it, hexadecimal, base64 at each alignment.
+    """Give the forms of a secret: plain, in HTML and JSON, hexadecimal, base64 at each alignment.
 
     Args:
         secret: The secret, at least two octets.
     """
-    plain = [folded(secret)]
+    plain = [folded(secret), *_in_other_cases(secret)]
     if b" " in secret:  # as encoded words (RFC 2047, section 4.2) and forms of the web have it
         plain += [plain[0].replace(b" ", blank) for blank in (b"_", b"+")]
     if _HTML.search(secret):
         plain += [_escaped(plain[0], quote=True), _escaped(plain[0], quote=False)]
+    plain += _in_json(secret)
     found = [Form(each, packed=False) for each in plain]
     if len(tight := packed(secret)) in range(_MIN_TIGHT, len(secret)):  # wrapped at a blank
         found.append(Form(tight, packed=True))

@@ -16,7 +16,7 @@ nothing can be told any longer without a risk: `overflowed` says so, and `find` 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from popproxy.privacy.forms import (
@@ -83,6 +83,7 @@ class Learned:
 
     __slots__ = (
         "_clean",
+        "_echoes",
         "_heads",
         "_joined",
         "_samples",
@@ -98,6 +99,7 @@ class Learned:
         self._clean: set[bytes] = (
             set()
         )  # lines without secrets: servers say the same again and again
+        self._echoes: tuple[tuple[bytes, int], ...] = ()  # see expect_echo
         self._joined = b""  # all of them, folded; kept only while they are few
         self._samples: frozenset[bytes] = frozenset()  # of them, if they are not few
         self._shortest = 0  # octets of the shortest head: shorter texts hold no secret
@@ -142,6 +144,20 @@ class Learned:
             self._heads = tuple(sorted(self._heads, key=len))
             self._shortest = len(self._heads[0])
 
+    def expect_echo(self, before: bytes, begun: bytes) -> None:
+        """Remember how a line with a secret begins, to know it in an answer that cut it short.
+
+        Nowhere else is it looked for.
+
+        Args:
+            before: What stood before the secret.
+            begun: The secret's first octets, too few to be looked for by themselves.
+        """
+        echo = folded(before + begun), len(before)
+        if echo not in self._echoes and len(self._echoes) < MAX_SECRETS:
+            self._echoes += (echo,)
+            self._clean.clear()
+
     def overflow(self) -> None:
         """Note that a secret came that cannot be kept; from here on everything counts as one."""
         self.overflowed = True
@@ -181,7 +197,8 @@ class Learned:
             return ()
         spans = self.find(line).spans
         if len(line) >= _RUN and self._secrets:
-            spans = [*spans, *self._find_pieces(folded(line))]
+            low = folded(line)
+            spans = [*spans, *self._find_pieces(low), *self._find_begun(low)]
         if spans:
             return _words_around(line, spans)
         if len(line) <= _MAX_CLEAN and len(self._clean) < _MAX_CLEAN:
@@ -208,6 +225,14 @@ class Learned:
             and run in joined
             and run not in _COMMON_RUNS
         ]
+
+    def _find_begun(self, line: bytes) -> Iterator[Span]:
+        """Find in a line, folded, what began as a line with a secret and was cut."""
+        for echo, before in self._echoes:
+            at = line.find(echo)
+            while at >= 0:
+                yield at + before, at + len(echo)
+                at = line.find(echo, at + len(echo))
 
     def _find_long_pieces(self, line: bytes) -> Sequence[Span]:
         """Find them if the secrets are long, as tickets of Kerberos are.

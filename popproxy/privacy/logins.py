@@ -14,6 +14,9 @@ Outcome = Literal["success", "failure", "unknown"]
 MAX_PENDING = 64
 """Logins that wait for their outcome. No client pipelines as many; of more nothing is told."""
 
+_MAX_WRAPPED = 4_096
+"""Octets of a SASL response in several lines that are put together."""
+
 
 class Login:
     """An attempt.
@@ -25,7 +28,7 @@ class Login:
         sasl: Whether it is an exchange.
     """
 
-    __slots__ = ("_answered", "_prompt", "mechanism", "rounds", "sasl", "user")
+    __slots__ = ("_answered", "_begun", "_prompt", "mechanism", "rounds", "sasl", "user")
 
     def __init__(self, mechanism: str, user: bytes | None, *, sasl: bool = False) -> None:
         self.mechanism = mechanism
@@ -34,6 +37,7 @@ class Login:
         self.sasl = sasl
         self._prompt: bytes | None = None
         self._answered = False
+        self._begun = b""  # what the client sent since the last challenge
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -46,6 +50,7 @@ class Login:
             line: The server's line without its line end.
         """
         self.rounds += 1
+        self._begun = b""
         # Of several challenges nobody knows which one the client answers.
         self._prompt = decode(line.lstrip(b"+").strip()) if self.rounds == 1 else None
 
@@ -61,7 +66,11 @@ class Login:
         parts = take_apart(self.mechanism, line, None if self._answered else self._prompt)
         self._answered, self._prompt = True, None
         self.user = self.user or parts.user
-        return parts.secrets
+        begun, self._begun = self._begun, (self._begun + line)[:_MAX_WRAPPED]
+        if not begun or not line or len(self._begun) == _MAX_WRAPPED:
+            return parts.secrets
+        # Some programs wrap base64: only both lines together give what was encoded.
+        return [*parts.secrets, *take_apart(self.mechanism, begun + line).secrets]
 
 
 class Logins:

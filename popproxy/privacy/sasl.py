@@ -33,6 +33,13 @@ _XOAUTH2_USER = re.compile(rb"user=([^\x01]+)\x01auth=")
 _PLAIN = re.compile(rb"[^\x00]*\x00([^\x00]+)\x00[^\x00]*")
 _SEPARATORS = re.compile(rb"[\x00\x01]")
 
+_USER_PROMPT = re.compile(
+    rb"\s*(?:(?:please|enter|your|the)\s+)*user(?:[ _-]?(?:name|id))?\s*[:?]?\s*\x00?",
+    re.IGNORECASE,
+)
+"""What LOGIN asks with for the name: `Username:` and `User Name\\0` (draft-murchison-sasl-login)
+and the like. To any other prompt the answer may be a password."""
+
 _MAX_PARTS = 12
 """Pieces that a response is split into. One with more is binary, as a Kerberos ticket or NTLM's,
 and means something only as a whole."""
@@ -97,8 +104,7 @@ def take_apart(mechanism: str, line: bytes, prompt: bytes | None = None) -> Resp
 
 
 def _asks_for_user(prompt: bytes | None) -> bool:
-    words = (prompt or b"").lower()
-    return b"user" in words and b"pass" not in words
+    return prompt is not None and _USER_PROMPT.fullmatch(prompt) is not None
 
 
 def _user(mechanism: str, decoded: bytes) -> bytes | None:

@@ -185,6 +185,51 @@ class TestEchoes:
         )
         assert wire(records, "server").endswith(b"<p>********</p>\r\n.\r\n")
 
+    @pytest.mark.parametrize(
+        ("password", "text"),
+        [
+            ('hun"t/er\\', r"hun\"t/er\\"),
+            ('hun"t/er\\', r"hun\"t\/er\\"),
+            ("hunt'er", r"hunt\'er"),
+            ("Jägerhut", r"j\u00e4gerhut"),
+        ],
+    )
+    def test_p04_a_password_is_found_in_json(self, password: str, text: str) -> None:
+        assert self.body_of(password, f'{{"password": "{text}"}}') == '{"password": "********"}'
+
+    @pytest.mark.parametrize("text", ["ПАРОЛЬ9", "пароль9", "Пароль9"])
+    def test_p04_a_password_is_found_in_capitals_of_any_alphabet(self, text: str) -> None:
+        assert self.body_of("Пароль9", f"It is {text}.") == "It is ********."
+
+    def test_p04_a_password_is_found_in_base64_that_a_mail_quotes(self) -> None:
+        encoded = base64.b64encode(b"it is hunter22!!").decode()
+        quoted = f"> {encoded[:14]}\r\n> {encoded[14:]}"
+        assert self.body_of("hunter22", quoted).startswith("> aXQgaXMg********")
+
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("a1 LOGIN ada k7#Qz9", "no ada with ********"),
+            ("LIST 1 2 k7#Qz9", "no ada with ********"),
+            ("USER ada pass k7#Qz9", "no ada with ********"),
+            (
+                "Authorization: Basic " + base64.b64encode(b"ada:k7#Qz9").decode(),
+                "no ada with ********",
+            ),
+            (base64.b64encode(b"\0ada\0k7#Qz9").decode(), "no ada with ********"),
+        ],
+    )
+    def test_p04_the_last_word_of_a_hidden_line_is_looked_for(self, line: str, told: str) -> None:
+        records = said("S: +OK", f"C: {line}", "S: -ERR", "C: NOOP", "S: -ERR no ada with k7#Qz9")
+        assert wire(records, "server").endswith(f"-ERR {told}\r\n".encode())
+
+    @staticmethod
+    def body_of(password: str, text: str) -> str:
+        records = said(
+            *LOGIN, f"C: PASS {password}", "S: +OK", "C: RETR 1", f"S: +OK\r\n{text}\r\n."
+        )
+        return of(records, DataRecord)[-1].wire.decode().removesuffix("\r\n")
+
 
 class TestCost:
     def test_p51_secrets_are_learned_and_looked_for_in_linear_time(self) -> None:
