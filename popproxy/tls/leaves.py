@@ -121,7 +121,13 @@ class ListenerContext:
         self._default_names = default_names if certificate_names(default_names) else ("localhost",)
         self._known = frozenset(map(str, certificate_names(default_names)))
         self._leaves: OrderedDict[str, _Made] = OrderedDict()
-        self._base = self._make_base()
+        try:
+            self._base = self._make_base()
+        except OSError as error:
+            raise TlsSetupError(
+                f"OpenSSL could not be handed a certificate by /dev/fd: {error.strerror}; popproxy"
+                " needs /dev and /proc where it runs, and some file descriptors to spare"
+            ) from None
 
     def wrap(self, connected: socket) -> ListenerSocket:
         """Put TLS on a connection, whose socket it takes over; the handshake is the caller's.
