@@ -29,6 +29,7 @@ MASK = "********"
 """What stands in place of a secret: constant, whatever the secret's length (P03)."""
 
 SideName = Literal["client", "server"]
+LegName = Literal["client", "upstream"]
 BodyPolicy = Literal["full", "headers", "none"]
 Action = TypeVar("Action", bound=str)
 
@@ -143,7 +144,7 @@ class SessionStart(Record, kw_only=True, frozen=True):
 class TlsPart(_Part, kw_only=True, frozen=True):
     """What is known of one leg's TLS."""
 
-    leg: Literal["client", "upstream"]
+    leg: LegName
     version: str | None = None
     cipher: str | None = None
     server_name: str | None = None
@@ -180,6 +181,28 @@ class TlsEnd(Record, kw_only=True, frozen=True):
 
     event: EventPart[Literal["tls.end"]]
     tls: TlsPart
+
+
+class RewritePart(_Part, kw_only=True, frozen=True):
+    """A line that popproxy changed."""
+
+    rule: Annotated[str, Meta(description="What changed it; the first record names all of them.")]
+    command_seq: int | None = None
+    was: (
+        Annotated[str, Meta(description="The line as it came; absent if popproxy added it.")] | None
+    ) = None
+    now: (
+        Annotated[str, Meta(description="The line as it was sent on; absent if it was left out.")]
+        | None
+    ) = None
+
+
+class RewriteRecord(Record, kw_only=True, frozen=True):
+    """A line was changed on its way; the other records tell it as it came."""
+
+    event: EventPart[Literal["rewrite"]]
+    side: SideName
+    rewrite: RewritePart
 
 
 class GreetingPart(_Part, kw_only=True, frozen=True):
@@ -415,6 +438,7 @@ AnyRecord = (
     | TlsStart
     | TlsFailed
     | TlsEnd
+    | RewriteRecord
     | GreetingRecord
     | CommandRecord
     | ResponseRecord
@@ -430,6 +454,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
     "tls.start": TlsStart,
     "tls.failed": TlsFailed,
     "tls.end": TlsEnd,
+    "rewrite": RewriteRecord,
     "pop3.greeting": GreetingRecord,
     "pop3.command": CommandRecord,
     "pop3.response": ResponseRecord,

@@ -33,7 +33,7 @@ ABSENT: Final = Absent.ABSENT
 Members = dict[str, Any]
 """Plain values (as JSON has them) by key."""
 
-_MAIN_PARTS = ("pop3", "auth", "tls", "finding", "gap", "summary")
+_MAIN_PARTS = ("pop3", "auth", "tls", "rewrite", "finding", "gap", "summary")
 _TABLES = frozenset({"record_types"})  # objects whose members are values, not fixed names
 _ENDPOINTS = ("client", "server", "listener")
 

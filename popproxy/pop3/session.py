@@ -101,6 +101,16 @@ class Session:
         return len(self._parts.queue)
 
     @property
+    def due(self) -> bytes:
+        """Keyword of the command that the server answers next; empty if none waits, or unknown."""
+        first = self._parts.queue.first
+        return first.keyword if first is not None else b""
+
+    def held(self, side: Side) -> int:
+        """How many octets of a side have been received, but completed nothing yet."""
+        return len(self._parts.stream(side))
+
+    @property
     def holding(self) -> bool:
         """Whether `flush` would give something out."""
         parts = self._parts

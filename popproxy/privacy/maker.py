@@ -27,10 +27,13 @@ from popproxy.records import (
     GreetingRecord,
     ResponsePart,
     ResponseRecord,
+    RewritePart,
+    RewriteRecord,
     Segment,
     SessionPart,
     SideName,
     TlsEnd,
+    TlsFailed,
     TlsPart,
     TlsStart,
     UserPart,
@@ -45,7 +48,9 @@ _GREETING: EventPart[Any] = EventPart(action="pop3.greeting")
 _AUTH: EventPart[Any] = EventPart(action="pop3.auth")
 _FINDING: EventPart[Any] = EventPart(action="finding")
 _TLS_START: EventPart[Any] = EventPart(action="tls.start")
+_TLS_FAILED: EventPart[Any] = EventPart(action="tls.failed")
 _TLS_END: EventPart[Any] = EventPart(action="tls.end")
+_REWRITE: EventPart[Any] = EventPart(action="rewrite")
 _NO_FIELDS: list[str] = []
 
 
@@ -333,4 +338,31 @@ class Maker:
             session=self.session(),
             event=_TLS_END,
             tls=tls,
+        )
+
+    def tls_failed(self, at: int, tls: TlsPart) -> TlsFailed:
+        """Make the record of TLS that failed."""
+        return TlsFailed(
+            timestamp=self.time(at),
+            schema=_SCHEMA,
+            session=self.session(),
+            event=_TLS_FAILED,
+            tls=tls,
+        )
+
+    def rewrite(self, at: int, side: Side, rewrite: RewritePart) -> RewriteRecord:
+        """Make the record of a line that was changed.
+
+        Args:
+            at: When.
+            side: Who sent it.
+            rewrite: Both of its forms, masked.
+        """
+        return RewriteRecord(
+            timestamp=self.time(at),
+            schema=_SCHEMA,
+            session=self.session(),
+            event=_REWRITE,
+            side="client" if side is _CLIENT else "server",
+            rewrite=rewrite,
         )

@@ -49,7 +49,9 @@ from popproxy.privacy.recording import Recording
 from popproxy.records import (
     Endpoint,
     EventPart,
+    LegName,
     Record,
+    RewritePart,
     RoutePart,
     SessionEnd,
     SessionStart,
@@ -94,7 +96,6 @@ def _departure(known: Recording, event: Departure) -> None:
 
 
 def _tls_started(known: Recording, _event: TlsStarted) -> None:
-    known.tls = True
     known.injected = frozenset()
     known.logins.forget()
     known.listing = known.unique_ids = None
@@ -103,8 +104,8 @@ def _tls_started(known: Recording, _event: TlsStarted) -> None:
 def _opaque_started(known: Recording, event: OpaqueStarted) -> None:
     tls = event.reason in (OpaqueReason.STLS_PASSED, OpaqueReason.TLS_ON_PLAIN_PORT)
     known.opaque = {side: OpaqueSide(tls=tls) for side in Side}
-    known.tls = known.tls or tls
     if tls:
+        known.exposed = ()
         known.out.append(known.make.tls_start(event.at, TlsPart(leg="client", passed_through=True)))
 
 
@@ -160,7 +161,7 @@ class Recorder:
         started_at: datetime,
         started_ns: int,
         *,
-        upstream_is_local: bool = True,
+        exposed: Iterable[LegName] = (),
     ) -> None:
         """Begin.
 
@@ -169,11 +170,11 @@ class Recorder:
             policy: How it is recorded.
             started_at: When it began, UTC.
             started_ns: The same moment on the monotonic clock, in nanoseconds.
-            upstream_is_local: Whether the server is on this host, or reached by TLS only; if not,
-                credentials in clear are a finding (P19).
+            exposed: Legs that lead to another host, in clear until `tls_start` says otherwise:
+                credentials on them are a finding (P19).
         """
         make = Maker(session_id, started_at, started_ns)
-        self._known = Recording(make, policy, upstream_is_local=upstream_is_local)
+        self._known = Recording(make, policy, exposed=exposed)
         self._failed = False
 
     def __repr__(self) -> str:
@@ -267,6 +268,57 @@ class Recorder:
             command_seq: The command that it concerns.
         """
         return [self._known.make.finding(at, code, where, seq=command_seq, count=count)]
+
+    def tls_start(self, part: TlsPart, at: int) -> list[Record]:
+        """Make the record of TLS that began on a leg, and count that leg as safe from now on.
+
+        Args:
+            part: What is known of it.
+            at: When, monotonic, in nanoseconds.
+        """
+        known = self._known
+        known.exposed = tuple(leg for leg in known.exposed if leg != part.leg)
+        return [known.make.tls_start(at, part)]
+
+    def tls_failed(self, part: TlsPart, at: int) -> list[Record]:
+        """Make the record of TLS that failed.
+
+        Args:
+            part: What is known of it; nothing of a peer's that was not checked.
+            at: When, monotonic, in nanoseconds.
+        """
+        return [self._known.make.tls_failed(at, part)]
+
+    def tls_end(self, part: TlsPart, at: int) -> list[Record]:
+        """Make the record of TLS that ended on a leg.
+
+        Args:
+            part: How it ended.
+            at: When, monotonic, in nanoseconds.
+        """
+        return [self._known.make.tls_end(at, part)]
+
+    def rewrite(
+        self, side: Side, rule: str, *, was: bytes, now: bytes, seq: int | None, at: int
+    ) -> list[Record]:
+        """Make the record of a line that was changed on its way (P28).
+
+        Args:
+            side: Who sent it.
+            rule: What changed it.
+            was: The line as it came, or empty.
+            now: The line as it was sent on, or empty.
+            seq: The command that it belongs to.
+            at: When, monotonic, in nanoseconds.
+        """
+        known = self._known
+        part = RewritePart(
+            rule=rule,
+            command_seq=seq,
+            was=known.text(was) if was else None,
+            now=known.text(now) if now else None,
+        )
+        return [known.make.rewrite(at, side, part)]
 
     def fail(self, at: int) -> list[Record]:
         """Give up: the session, or this recorder, failed (P25). Nothing more is told but the end.

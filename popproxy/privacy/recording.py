@@ -16,7 +16,7 @@ from popproxy.privacy.multiline import LongLine, MultiLine
 from popproxy.privacy.opaque import OpaqueSide
 from popproxy.privacy.policy import Policy
 from popproxy.privacy.tables import Remembered, text_of
-from popproxy.records import MASK, AuthPart, Record
+from popproxy.records import MASK, AuthPart, LegName, Record
 
 _MAX_USERS = 16
 """Names of one session that get pseudonyms; more than that are no longer told apart."""
@@ -45,7 +45,7 @@ class Recording:
     Attributes:
         make: Makes the records.
         policy: How the session is recorded.
-        upstream_is_local: Whether credentials reach the server without passing a network in clear.
+        exposed: Legs that pass a network in clear.
         out: Records of the call under way.
         learned: The session's secrets.
         logins: Who logs in.
@@ -61,7 +61,6 @@ class Recording:
         message_begun: The client is sending a message.
         injected: Sides whose injected octets have been told of.
         in_step: Commands and responses are in step.
-        tls: The traffic came out of TLS, or is TLS.
         opaque: What is known of traffic that is not read, by side.
         opaque_tls: Whether that is TLS.
         listing: What LIST told.
@@ -85,6 +84,7 @@ class Recording:
         "committed",
         "content",
         "crlf_seen",
+        "exposed",
         "hidden",
         "in_step",
         "injected",
@@ -101,17 +101,15 @@ class Recording:
         "retrieved",
         "server_line",
         "split_pass",
-        "tls",
         "unanswered",
         "unique_ids",
         "unmatched",
-        "upstream_is_local",
     )
 
-    def __init__(self, make: Maker, policy: Policy, *, upstream_is_local: bool) -> None:
+    def __init__(self, make: Maker, policy: Policy, *, exposed: Iterable[LegName]) -> None:
         self.make = make
         self.policy = policy
-        self.upstream_is_local = upstream_is_local
+        self.exposed: tuple[LegName, ...] = tuple(exposed)
         self.out: list[Record] = []
         self.learned = Learned()
         self.logins = Logins()
@@ -124,7 +122,6 @@ class Recording:
         self.message_begun = False
         self.injected: frozenset[Side] = frozenset()
         self.in_step = True
-        self.tls = False
         self.opaque: dict[Side, OpaqueSide] | None = None
         self.opaque_tls = False
         self.listing: Remembered | None = None
@@ -229,9 +226,10 @@ class Recording:
             at: When, monotonic, in nanoseconds.
             seq: The command that sends them.
         """
-        if not (self.upstream_is_local or self.tls or self._clear_told):
+        if self.exposed and not self._clear_told:
             self._clear_told = True
-            self.find(at, FindingCode.CREDENTIALS_IN_CLEAR, "upstream leg", seq=seq)
+            where = f"{' and '.join(self.exposed)} leg"
+            self.find(at, FindingCode.CREDENTIALS_IN_CLEAR, where, seq=seq)
 
     def mask(self, octets: bytes) -> bytes:
         """Mask a text that is no line of its own.

@@ -31,6 +31,8 @@ from typing import Protocol
 
 import trio
 
+from popproxy.tls.failures import TlsFailure
+
 READ = 64 * 1024
 """Octets asked for in one read."""
 READ_MORE = 256 * 1024
@@ -46,11 +48,13 @@ class LegLost(Exception):  # noqa: N818 - it says what happened to the leg; not 
 
     Attributes:
         cause: The system's words for it; never a peer's.
+        failure: What went wrong in TLS, if it was that.
     """
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, failure: TlsFailure | None = None) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.failure = failure
 
 
 class Leg(Protocol):
@@ -60,11 +64,13 @@ class Leg(Protocol):
         octets_in: Octets read so far.
         octets_out: Octets written so far, those of a write that has not ended included.
         stalled: Whether a write waits for the peer to take octets.
+        truncated: Whether the stream ended without the sign that TLS has for an end (P41).
     """
 
     octets_in: int
     octets_out: int
     stalled: bool
+    truncated: bool
 
     async def read(self) -> bytes:
         """Wait for octets and give what one read brings; empty at the end of the stream.
@@ -82,8 +88,23 @@ class Leg(Protocol):
         """
         ...
 
-    def shutdown_write(self) -> None:
+    async def shutdown_write(self) -> None:
         """Tell the peer that no more octets will come (half-close). Reading goes on."""
+        ...
+
+    def peek(self) -> bytes | None:
+        """Give the first octet of the connection that was not read yet, and leave it there.
+
+        Under TLS it is an octet of the connection all the same, not of what is said inside.
+
+        Returns:
+            The octet; empty at the end of the stream or if the connection is gone, None if
+            nothing has come.
+        """
+        ...
+
+    async def readable(self) -> None:
+        """Wait until `peek` tells something."""
         ...
 
     def lost(self) -> bool:
@@ -115,6 +136,7 @@ class SocketLeg:
         "octets_in",
         "octets_out",
         "stalled",
+        "truncated",
     )
 
     def __init__(self, connected: socket.socket) -> None:
@@ -134,6 +156,7 @@ class SocketLeg:
         self.octets_in = 0
         self.octets_out = 0
         self.stalled = False
+        self.truncated = False
 
     async def read(self) -> bytes:
         """See `Leg.read`."""
@@ -150,7 +173,7 @@ class SocketLeg:
                 self._wait = True
                 continue
             except OSError as error:
-                raise _lost(error) from None
+                raise leg_lost(error) from None
             size = len(data)
             self.octets_in += size
             self._turn += 1
@@ -167,7 +190,7 @@ class SocketLeg:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise _lost(error) from None
+            raise leg_lost(error) from None
         self.octets_out += sent
         if sent < len(data):
             await self._write_rest(memoryview(data)[sent:])
@@ -182,17 +205,38 @@ class SocketLeg:
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    raise _lost(error) from None
+                    raise leg_lost(error) from None
                 self.octets_out += sent
                 rest = rest[sent:]
         finally:
             self.stalled = False
 
-    def shutdown_write(self) -> None:
+    async def shutdown_write(self) -> None:
         """See `Leg.shutdown_write`."""
+        self._shut_down()
+
+    def _shut_down(self) -> None:
         # If the connection is gone already, whoever reads from it will be told.
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+
+    def peek(self) -> bytes | None:
+        """See `Leg.peek`."""
+        try:
+            return socket.socket.recv(self._socket, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    async def readable(self) -> None:
+        """See `Leg.readable`."""
+        await trio.lowlevel.wait_readable(self._descriptor)
+
+    def take(self) -> socket.socket:
+        """Give the socket away: the leg is of no use afterwards, and closes nothing."""
+        self._descriptor = -1
+        return self._socket
 
     def lost(self) -> bool:
         """See `Leg.lost`."""
@@ -214,9 +258,12 @@ class SocketLeg:
 
     def abort(self) -> None:
         """See `Leg.abort`."""
+        self._reset_at_close()
+        self.close()
+
+    def _reset_at_close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
-        self.close()
 
     def close(self) -> None:
         """See `Leg.close`."""
@@ -226,6 +273,10 @@ class SocketLeg:
             self._socket.close()
 
 
-def _lost(error: OSError) -> LegLost:
-    """Say in the system's words why a connection is gone."""
+def leg_lost(error: OSError) -> LegLost:
+    """Say in the system's words why a connection is gone.
+
+    Args:
+        error: What the system reported.
+    """
     return LegLost(os.strerror(error.errno).lower() if error.errno else "connection lost")

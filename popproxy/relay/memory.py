@@ -34,7 +34,15 @@ class _Stream:
 class MemoryLeg:
     """One end of an in-memory connection. See `popproxy.relay.legs.Leg`."""
 
-    __slots__ = ("_closed", "_incoming", "_outgoing", "octets_in", "octets_out", "stalled")
+    __slots__ = (
+        "_closed",
+        "_incoming",
+        "_outgoing",
+        "octets_in",
+        "octets_out",
+        "stalled",
+        "truncated",
+    )
 
     def __init__(self, incoming: _Stream, outgoing: _Stream) -> None:
         self._incoming = incoming
@@ -43,6 +51,7 @@ class MemoryLeg:
         self.octets_in = 0
         self.octets_out = 0
         self.stalled = False
+        self.truncated = False
 
     async def read(self) -> bytes:
         """See `popproxy.relay.legs.Leg.read`."""
@@ -85,10 +94,23 @@ class MemoryLeg:
         finally:
             self.stalled = False
 
-    def shutdown_write(self) -> None:
+    async def shutdown_write(self) -> None:
         """See `popproxy.relay.legs.Leg.shutdown_write`."""
         self._outgoing.ended = True
         self._outgoing.changed.unpark_all()
+
+    def peek(self) -> bytes | None:
+        """See `popproxy.relay.legs.Leg.peek`."""
+        if self._incoming.chunks:
+            return self._incoming.chunks[0][:1]
+        return b"" if self._incoming.ended or self._incoming.reset else None
+
+    async def readable(self) -> None:
+        """See `popproxy.relay.legs.Leg.readable`."""
+        await trio.lowlevel.checkpoint()
+        while self.peek() is None:
+            self._check_open()
+            await self._incoming.changed.park()
 
     def lost(self) -> bool:
         """See `popproxy.relay.legs.Leg.lost`."""

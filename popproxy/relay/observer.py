@@ -12,7 +12,7 @@ that could not be recorded (P27), and `written` tells the relay to end the sessi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from popproxy.pop3 import (
     Data,
     End,
     Event,
+    FindingCode,
     Response,
     Session,
     Side,
@@ -36,6 +37,7 @@ from popproxy.records import (
     SessionEnd,
     SessionPart,
     SummaryPart,
+    TlsPart,
 )
 from popproxy.relay import diagnostics
 
@@ -134,9 +136,10 @@ class Observer:
         server: Endpoint | None,
         route: RoutePart,
         notice: str,
+        rewrites: Sequence[str],
         at: int,
     ) -> None:
-        """Record that the session began; nothing in it rewrites traffic (P28).
+        """Record that the session began.
 
         Args:
             client: The client's address.
@@ -144,27 +147,34 @@ class Observer:
             server: The upstream's address, None if there is no connection to it.
             route: The route.
             notice: Says that mail is recorded and how it is masked (P71).
+            rewrites: What may be changed in its traffic (P28).
             at: When this is recorded, monotonic, in nanoseconds.
         """
-        try:
-            records = self._recorder.start(
-                client=client, listener=listener, server=server, route=route, notice=notice
-            )
-        except Exception as error:  # noqa: BLE001 - P25: see the module
-            self._fail(error, at)
-        else:
-            self._put(records, at)
+        self._tell(
+            at,
+            lambda: self._recorder.start(
+                client=client,
+                listener=listener,
+                server=server,
+                route=route,
+                notice=notice,
+                rewrites=rewrites,
+            ),
+        )
 
-    def observe(self, side: Side, data: bytes, at: int) -> None:
+    def observe(self, side: Side, data: bytes, at: int) -> Sequence[Event]:
         """Read and record what one read brought. Never raises.
 
         Args:
             side: Who sent it.
             data: At least one octet.
             at: When, monotonic, in nanoseconds.
+
+        Returns:
+            What it was; nothing if the reading has failed.
         """
         if self._failed:
-            return
+            return ()
         try:
             parser = self._parser
             if side is Side.CLIENT and parser.waiting_for_tls:
@@ -174,11 +184,12 @@ class Observer:
             records = self._recorder.record(events) if events else ()
         except Exception as error:  # noqa: BLE001 - P25: see the module
             self._fail(error, at)
-        else:
-            if records:
-                self._put(records, at)
-            if self._require_log and side is Side.SERVER:
-                self._find_border(events, data)
+            return ()
+        if records:
+            self._put(records, at)
+        if self._require_log and side is Side.SERVER:
+            self._find_border(events, data)
+        return events
 
     def ended(self, side: Side, at: int) -> None:
         """Record that one side has sent everything. Never raises.
@@ -187,38 +198,82 @@ class Observer:
             side: Who.
             at: When, monotonic, in nanoseconds.
         """
-        if self._failed:
-            return
-        try:
-            records = self._recorder.record(self._parser.end(side, at))
-        except Exception as error:  # noqa: BLE001 - P25: see the module
-            self._fail(error, at)
-        else:
-            self._put(records, at)
+        self._read(at, lambda: self._parser.end(side, at))
 
-    def housekeeping(self, at: int) -> bool:
+    def housekeeping(self, at: int) -> Sequence[Event] | None:
         """Record content that has waited for long. Never raises.
 
         Args:
             at: Now, monotonic, in nanoseconds.
 
         Returns:
-            Whether there is anything left that may have to be recorded by and by.
+            What was given out for it; None if there is nothing that may have to be recorded.
         """
         if self._failed:
-            return False
+            return None
         try:
-            if not self._parser.holding:
-                self._held_since = 0
-                return False
-            if not self._held_since:
-                self._held_since = at
-            elif at - self._held_since >= FLUSH_AFTER:
-                self._held_since = 0
-                self._put(self._recorder.record(self._parser.flush(at)), at)
+            holding = self._parser.holding
         except Exception as error:  # noqa: BLE001 - P25: see the module
             self._fail(error, at)
-        return True
+            return None
+        if not holding:
+            self._held_since = 0
+            return None
+        if not self._held_since:
+            self._held_since = at
+        elif at - self._held_since >= FLUSH_AFTER:
+            self._held_since = 0
+            return self._read(at, lambda: self._parser.flush(at))
+        return ()
+
+    def own_answer(self, line: bytes, at: int) -> Sequence[Event]:
+        """Read and record a response of popproxy's own, as if the server had sent it.
+
+        Args:
+            line: The response.
+            at: When, monotonic, in nanoseconds.
+        """
+        return self._read(at, lambda: self._parser.receive(Side.SERVER, line, at))
+
+    def stls_ended(self, at: int, *, under_tls: bool) -> Sequence[Event]:
+        """Record what became of an STLS that was accepted.
+
+        Args:
+            at: When, monotonic, in nanoseconds.
+            under_tls: Whether the client's leg is under TLS now; if not, no handshake followed.
+        """
+        parser = self._parser
+        return self._read(
+            at, lambda: parser.tls_started(at) if under_tls else parser.tls_declined(at)
+        )
+
+    def tls_started(self, part: TlsPart, at: int) -> None:
+        """Record that TLS began on a leg."""
+        self._tell(at, lambda: self._recorder.tls_start(part, at))
+
+    def tls_failed(self, part: TlsPart, at: int) -> None:
+        """Record that TLS failed on a leg."""
+        self._tell(at, lambda: self._recorder.tls_failed(part, at))
+
+    def tls_ended(self, part: TlsPart, at: int) -> None:
+        """Record that TLS ended on a leg."""
+        self._tell(at, lambda: self._recorder.tls_end(part, at))
+
+    def rewritten(
+        self, side: Side, rule: str, *, was: bytes, now: bytes, seq: int | None, at: int
+    ) -> None:
+        """Record that a line was changed (P28); the arguments are those of `Recorder.rewrite`."""
+        self._tell(at, lambda: self._recorder.rewrite(side, rule, was=was, now=now, seq=seq, at=at))
+
+    def found(self, code: FindingCode, at: int, where: str = "") -> None:
+        """Record something that showed outside of what was read.
+
+        Args:
+            code: What.
+            at: When, monotonic, in nanoseconds.
+            where: In words.
+        """
+        self._tell(at, lambda: self._recorder.finding(code, at=at, where=where))
 
     def finish(self, reason: str, detail: str | None, at: int) -> None:
         """Record the end of the session, and before it what was held back. Never raises.
@@ -260,6 +315,22 @@ class Observer:
             return False
 
     @property
+    def failed(self) -> bool:
+        """Whether the session is no longer read."""
+        return self._failed
+
+    @property
+    def due(self) -> bytes:
+        """Keyword of the command that the server answers next; see the parser's `due`."""
+        return b"" if self._failed else self._parser.due
+
+    @property
+    def injected(self) -> bool:
+        """Whether something waits that was sent between STLS and TLS (P29)."""
+        parser = self._parser
+        return bool(parser.pending or parser.held(Side.CLIENT) or parser.held(Side.SERVER))
+
+    @property
     def awaits_login(self) -> bool:
         """Whether the session is seen to be before TRANSACTION; False if it cannot be seen."""
         parser = self._parser
@@ -268,6 +339,30 @@ class Observer:
             and not parser.opaque
             and parser.state in (State.GREETING, State.AUTHORIZATION)
         )
+
+    def _read(self, at: int, read: Callable[[], list[Event]]) -> Sequence[Event]:
+        """Have the parser do something, and record what it gives."""
+        if self._failed:
+            return ()
+        try:
+            events = read()
+            records = self._recorder.record(events)
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+            return ()
+        self._put(records, at)
+        return events
+
+    def _tell(self, at: int, make: Callable[[], list[Record]]) -> None:
+        """Record something that is no event of the parser."""
+        if self._mute:
+            return
+        try:
+            records = make()
+        except Exception as error:  # noqa: BLE001 - P25: see the module
+            self._fail(error, at)
+        else:
+            self._put(records, at)
 
     def _after_stls(self, data: bytes, at: int) -> list[Event]:
         """Tell the parser what the client does after the +OK to its STLS, and go on."""

@@ -13,6 +13,7 @@ from popproxy.relay import diagnostics
 from popproxy.relay.accepting import Acceptor, hang_up
 from popproxy.relay.admission import Admission, Refused
 from popproxy.relay.binding import Listener, open_listeners
+from popproxy.relay.encryption import TlsEncryption
 from popproxy.relay.errors import RouteError
 from popproxy.relay.housekeeping import Housekeeper
 from popproxy.relay.ids import SessionIds
@@ -20,10 +21,12 @@ from popproxy.relay.legs import SocketLeg
 from popproxy.relay.loops import Address, OwnAddresses
 from popproxy.relay.notice import notice
 from popproxy.relay.observer import RecordHub
+from popproxy.relay.rules import Manner
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession
 from popproxy.relay.settings import Limits, Route, Timeouts
 from popproxy.relay.upstream import Unreachable, Upstream
+from popproxy.tls.settings import UpstreamTls
 
 REFUSALS_RECORDED = 20
 """Refusals a second that are recorded: a flood of clients must not push out what is recorded of
@@ -126,10 +129,10 @@ async def serve(
     Raises:
         CannotListen: An address cannot be listened on.
         RouteError: A route cannot work, because it leads back to popproxy, for example.
+        TlsSetupError: A route's settings of TLS cannot be used.
     """
     limits = limits or Limits()
     timeouts = timeouts or Timeouts()
-    _refuse_tls(routes)
     own = OwnAddresses()
     upstreams = [Upstream(route.upstream, timeouts, own) for route in routes]
     listeners = await open_listeners(routes, timeouts.resolve)
@@ -138,6 +141,7 @@ async def serve(
         own.listens(listener.address for listener in listeners)
         for route, upstream in zip(routes, upstreams, strict=True):
             await _refuse_loop(route, upstream, own)
+        encryptions = [await _encryption(route, timeouts) for route in routes]
         services = {
             id(route): Service(
                 route=RoutePart(
@@ -147,10 +151,12 @@ async def serve(
                 hub=hub,
                 policy=policy,
                 notice=notice(policy),
+                manner=_manner(route),
+                encryption=encryption,
                 limits=limits,
                 timeouts=timeouts,
             )
-            for route, upstream in zip(routes, upstreams, strict=True)
+            for route, upstream, encryption in zip(routes, upstreams, encryptions, strict=True)
         }
         async with trio.open_nursery() as background, trio.open_nursery() as sessions:
             server = _Server(sessions, limits)
@@ -190,19 +196,30 @@ def _close(listeners: Sequence[Listener]) -> None:
             listener.socket.close()
 
 
-def _refuse_tls(routes: Sequence[Route]) -> None:
-    """Refuse routes with legs that cannot be served yet.
+def _manner(route: Route) -> Manner:
+    return Manner(listen=route.listen.scheme, upstream=route.upstream.scheme, mode=route.stls)
+
+
+async def _encryption(route: Route, timeouts: Timeouts) -> TlsEncryption:
+    """Make what puts TLS on a route's legs, and what it needs for certain, at once.
 
     Raises:
-        RouteError: There is one.
+        TlsSetupError: The route's settings cannot be used.
     """
-    for route in routes:
-        for url in (route.listen, route.upstream):
-            if url.scheme != "pop3":
-                raise RouteError(
-                    f"route {route.name}: {url} means TLS, which this version does not speak; use"
-                    " pop3:// where nobody else can listen"
-                )
+    encryption = TlsEncryption(
+        listener=route.listener_tls,
+        upstream=route.upstream_tls,
+        host=route.upstream.host,
+        own_names=[route.listen.host, "localhost"],
+        timeouts=timeouts,
+    )
+    warnings = await encryption.prepare(
+        clients=route.listen.scheme != "pop3" or route.listener_tls.certificate is not None,
+        server=route.upstream.scheme != "pop3" or route.upstream_tls != UpstreamTls(),
+    )
+    for warning in warnings:
+        diagnostics.warn("tls-warning", route=route.name, warning=warning)
+    return encryption
 
 
 async def _refuse_loop(route: Route, upstream: Upstream, own: OwnAddresses) -> None:

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from popproxy.pop3 import Session as Parser
 from popproxy.privacy import Policy, Recorder
-from popproxy.records import Endpoint, RoutePart
+from popproxy.records import Endpoint, LegName, RoutePart
+from popproxy.relay.encryption import Encryption
 from popproxy.relay.loops import Address, plain_ip
 from popproxy.relay.observer import Observer, RecordHub
+from popproxy.relay.rules import Manner
 from popproxy.relay.settings import Limits, Timeouts
 from popproxy.relay.upstream import Connector
 
@@ -46,6 +48,8 @@ class Service:
         hub: Takes the records.
         policy: How sessions are recorded.
         notice: Says that they are (P71).
+        manner: How the two legs speak.
+        encryption: Puts TLS on legs; None if the route never does.
         limits: What is kept track of at most.
         timeouts: How long things may take.
         utc_now: The time of day, in UTC.
@@ -57,6 +61,8 @@ class Service:
     hub: RecordHub
     policy: Policy
     notice: str
+    manner: Manner
+    encryption: Encryption | None
     limits: Limits
     timeouts: Timeouts
     utc_now: Callable[[], datetime] = _utc_now
@@ -79,16 +85,13 @@ class Service:
             server: Where it is relayed to, None if there is no connection.
             started: When the client connected.
         """
-        # P19: both legs are in the clear, so credentials stay unseen only where both are local.
-        is_local = server is None or (
-            plain_ip(client[0]).is_loopback and plain_ip(server[0]).is_loopback
-        )
+        # P19: what TLS hides is told of later, by leg.
+        ends: list[tuple[LegName, Address | None]] = [("client", client), ("upstream", server)]
+        exposed = [leg for leg, end in ends if end and not plain_ip(end[0]).is_loopback]
         observer = Observer(
             session_id=session_id,
             parser=Parser(max_pending=self.limits.pending_commands),
-            recorder=Recorder(
-                session_id, self.policy, started.utc, started.ns, upstream_is_local=is_local
-            ),
+            recorder=Recorder(session_id, self.policy, started.utc, started.ns, exposed=exposed),
             hub=self.hub,
             started_at=started.utc,
             started_ns=started.ns,
@@ -100,6 +103,7 @@ class Service:
             server=_endpoint(server) if server is not None else None,
             route=self.route,
             notice=self.notice,
+            rewrites=self.manner.names(),
             at=self.clock(),
         )
         return observer
@@ -129,7 +133,20 @@ def temporary_failure(text: str) -> bytes:
     Args:
         text: The cause in words.
     """
-    line = f"-ERR [SYS/TEMP] popproxy: {text}".encode("ascii", "replace")
+    return _failure("SYS/TEMP", text)
+
+
+def permanent_failure(text: str) -> bytes:
+    """Make the line that tells a client of a failure that a person has to mend (RFC 3206).
+
+    Args:
+        text: The cause in words.
+    """
+    return _failure("SYS/PERM", text)
+
+
+def _failure(code: str, text: str) -> bytes:
+    line = f"-ERR [{code}] popproxy: {text}".encode("ascii", "replace")
     return line[: LONGEST_LINE - 2] + b"\r\n"
 
 

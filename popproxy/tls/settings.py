@@ -8,8 +8,6 @@ from typing import Literal
 
 Minimum = Literal["1.0", "1.1", "1.2", "1.3"]
 """The oldest version of TLS that a leg may speak (P39)."""
-LegName = Literal["client", "upstream"]
-"""Which of a session's two connections, as records name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

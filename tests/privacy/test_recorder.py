@@ -41,6 +41,7 @@ from popproxy.records import (
     SessionStart,
     StatPart,
     TlsEnd,
+    TlsPart,
     TlsStart,
     UniqueId,
 )
@@ -729,17 +730,18 @@ def test_a_finding_from_elsewhere_is_told() -> None:
 )
 def test_p19_credentials_in_clear_are_a_finding(lines: tuple[str, ...]) -> None:
     conversation = turns("S: +OK", *lines, "S: -ERR", *lines, "S: -ERR")
-    assert codes(told(conversation, upstream_is_local=False)).count("credentials-in-clear") == 1
+    assert codes(told(conversation, exposed=["upstream"])).count("credentials-in-clear") == 1
     assert "credentials-in-clear" not in codes(told(conversation))
     quiet = turns("S: +OK", "C: USER ada", "S: +OK", "C: AUTH", "S: -ERR", "C: CAPA", "S: -ERR")
-    assert "credentials-in-clear" not in codes(told(quiet, upstream_is_local=False))
+    assert "credentials-in-clear" not in codes(told(quiet, exposed=["upstream"]))
 
 
 def test_p19_credentials_inside_tls_are_none() -> None:
-    session, made = Session(), recorder(upstream_is_local=False)
+    session, made = Session(), recorder(exposed=["upstream"])
     records: list[Record] = []
     for side, data in turns("S: +OK", "C: USER ada", "S: +OK", "C: STLS", "S: +OK"):
         records += made.record(session.receive(side, data, 0))
+    records += made.tls_start(TlsPart(leg="upstream"), 1)
     records += made.record(session.tls_started(1))
     for side, data in turns("C: PASS secret", "S: +OK"):
         records += made.record(session.receive(side, data, 2))

@@ -52,11 +52,11 @@ async def test_octets_arrive_unchanged_in_both_directions(legs: Pair) -> None:
 async def test_p26_half_close_passes_and_the_other_direction_goes_on(legs: Pair) -> None:
     near, far = legs
     await near.write(b"QUIT\r\n")
-    near.shutdown_write()
+    await near.shutdown_write()
     assert await far.read() == b"QUIT\r\n"
     assert await far.read() == b""
     await far.write(b"+OK\r\n")
-    far.shutdown_write()
+    await far.shutdown_write()
     assert await near.read() == b"+OK\r\n"
     assert await near.read() == b""
     assert not near.lost()
@@ -112,7 +112,7 @@ async def test_closing_and_aborting_twice_do_nothing(legs: Pair) -> None:
     near.close()
     near.close()
     near.abort()
-    near.shutdown_write()
+    await near.shutdown_write()
     assert near.lost()
     assert near.unsent() >= 0
 

@@ -128,9 +128,9 @@ async def hold(session: Relayed, at: int, trap: Trap) -> None:
             assert await session.forward(data) == data
         else:
             assert await session.reply(data) == data
-    session.server.shutdown_write()
+    await session.server.shutdown_write()
     assert await read_all(session.client) == b""
-    session.client.shutdown_write()
+    await session.client.shutdown_write()
     assert await read_all(session.server) == b""
     await session.ended.wait()
 

@@ -61,8 +61,8 @@ async def transfer(session: Relayed, segments: list[tuple[bool, bytes]]) -> tupl
     async def send() -> None:
         for by_client, data in segments:
             await (session.client if by_client else session.server).write(data)
-        session.client.shutdown_write()
-        session.server.shutdown_write()
+        await session.client.shutdown_write()
+        await session.server.shutdown_write()
 
     async def receive(name: str, leg: object, read: Callable[[], Awaitable[bytes]]) -> None:
         got[name] = await read()
@@ -128,7 +128,7 @@ async def test_p26_half_close_by_the_client_passes_and_the_reply_is_delivered() 
     async with relayed() as session:
         await session.reply(b"+OK ready\r\n")
         assert await session.forward(b"QUIT\r\n") == b"QUIT\r\n"
-        session.client.shutdown_write()
+        await session.client.shutdown_write()
         assert await session.server.read() == b""
         body = b"x" * 300_000
         async with trio.open_nursery() as nursery:
@@ -138,7 +138,7 @@ async def test_p26_half_close_by_the_client_passes_and_the_reply_is_delivered() 
                 got += await session.client.read()
         assert got == body
         assert not session.ended.is_set()
-        session.server.shutdown_write()
+        await session.server.shutdown_write()
         assert await session.client.read() == b""
         await session.ended.wait()
         assert session.hub.end.summary.reason == "client-closed"
@@ -146,7 +146,7 @@ async def test_p26_half_close_by_the_client_passes_and_the_reply_is_delivered() 
 
 async def test_p26_half_close_by_the_server_passes_and_the_client_may_go_on() -> None:
     async with relayed() as session:
-        session.server.shutdown_write()
+        await session.server.shutdown_write()
         assert await session.client.read() == b""
         assert await session.forward(b"QUIT\r\n") == b"QUIT\r\n"
         session.client.close()
@@ -204,7 +204,7 @@ async def test_p26_a_reset_after_a_half_close_passes_within_a_second(
         near, far = (
             (session.client, session.server) if by_client else (session.server, session.client)
         )
-        near.shutdown_write()
+        await near.shutdown_write()
         assert await far.read() == b""
         started = trio.current_time()
         near.abort()
@@ -428,9 +428,8 @@ async def test_p27_nothing_is_forwarded_before_it_is_written() -> None:
         await session.server.write(b"+OK ready\r\n")
         await session.client.write(b"CAPA\r\n")
         await trio.testing.wait_all_tasks_blocked()
-        assert session.client.octets_in == 0
-        assert session.session._server is not None
-        assert session.session._server.leg.octets_out == 0
+        assert session.client.peek() is None
+        assert session.server.peek() is None
         assert "pop3.greeting" in hub.actions
         hub.open.set()
         assert await session.client.read() == b"+OK ready\r\n"

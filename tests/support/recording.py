@@ -11,7 +11,7 @@ import msgspec
 from popproxy.peers.script import Action, Conversation
 from popproxy.pop3 import Session, Side
 from popproxy.privacy import Policy, Recorder
-from popproxy.records import Endpoint, Record, RoutePart, WireRecord
+from popproxy.records import Endpoint, LegName, Record, RoutePart, WireRecord
 from tests.support.core import Turn, turns, whole
 
 STARTED = datetime(2025, 11, 22, 22, 37, 46, tzinfo=UTC)
@@ -21,9 +21,9 @@ Cut = Callable[[bytes], Iterable[bytes]]
 R = TypeVar("R", bound=Record)
 
 
-def recorder(policy: Policy | None = None, *, upstream_is_local: bool = True) -> Recorder:
+def recorder(policy: Policy | None = None, *, exposed: Sequence[LegName] = ()) -> Recorder:
     """Make a recorder of a session that began at 0 on the monotonic clock."""
-    return Recorder("s1", policy or Policy(), STARTED, 0, upstream_is_local=upstream_is_local)
+    return Recorder("s1", policy or Policy(), STARTED, 0, exposed=exposed)
 
 
 def begin(made: Recorder) -> list[Record]:
@@ -42,13 +42,13 @@ def told(
     policy: Policy | None = None,
     *,
     cut: Cut = whole,
-    upstream_is_local: bool = True,
+    exposed: Sequence[LegName] = (),
 ) -> list[Record]:
     """All records of turns, the first and the last of the session left out.
 
     The time is the number of the turn, in seconds; both sides end after the last.
     """
-    session, made = Session(), recorder(policy, upstream_is_local=upstream_is_local)
+    session, made = Session(), recorder(policy, exposed=exposed)
     records: list[Record] = []
     at = 0
     for number, (side, data) in enumerate(conversation, 1):
@@ -71,7 +71,7 @@ def play(
     conversation: Conversation, secret: bytes, policy: Policy | None = None, *, cut: Cut = whole
 ) -> bytes:
     """JSON lines of a whole conversation. The time is the line of the script."""
-    session, made = Session(), recorder(policy, upstream_is_local=False)
+    session, made = Session(), recorder(policy, exposed=["upstream"])
     records = begin(made)
     at = 0
     for turn in conversation.render(secret):

@@ -33,6 +33,8 @@ from popproxy.records import (
     Record,
     ResponsePart,
     ResponseRecord,
+    RewritePart,
+    RewriteRecord,
     RoutePart,
     ScanListing,
     SessionEnd,
@@ -220,6 +222,18 @@ BY_ACTION: dict[str, st.SearchStrategy[Record]] = {
     "tls.start": _record(TlsStart, "tls.start", tls=tls_parts),
     "tls.failed": _record(TlsFailed, "tls.failed", tls=tls_parts),
     "tls.end": _record(TlsEnd, "tls.end", tls=tls_parts),
+    "rewrite": _record(
+        RewriteRecord,
+        "rewrite",
+        side=st.sampled_from(["client", "server"]),
+        rewrite=st.builds(
+            RewritePart,
+            rule=texts,
+            command_seq=_optional(numbers),
+            was=_optional(texts),
+            now=_optional(texts),
+        ),
+    ),
     "pop3.greeting": _wire_record(
         GreetingRecord,
         "pop3.greeting",

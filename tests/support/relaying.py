@@ -14,8 +14,10 @@ import trio.testing
 from popproxy.privacy import Policy
 from popproxy.records import GapRecord, Record, RoutePart, SessionEnd, SessionStart
 from popproxy.relay import Limits, Timeouts, notice
+from popproxy.relay.encryption import Encryption
 from popproxy.relay.housekeeping import Housekeeper
 from popproxy.relay.memory import CAPACITY, MemoryLeg, memory_legs
+from popproxy.relay.rules import Manner
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession
 from popproxy.relay.upstream import Connector, Reached
@@ -24,6 +26,7 @@ ROUTE = RoutePart(name="test", listen="pop3://127.0.0.1:1110", upstream="pop3://
 SERVER = ("192.0.2.1", 110)
 CLIENT = ("127.0.0.1", 40000)
 LISTENER = ("127.0.0.1", 1110)
+PLAIN = Manner(listen="pop3", upstream="pop3", mode="pass")
 R = TypeVar("R", bound=Record)
 
 
@@ -94,6 +97,8 @@ def service(
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
     kind: type[Service] = Service,
+    manner: Manner | None = None,
+    encryption: Encryption | None = None,
 ) -> Service:
     """Make what a session needs."""
     policy = policy or Policy(body="full")
@@ -103,6 +108,8 @@ def service(
         hub=hub,
         policy=policy,
         notice=notice(policy),
+        manner=manner or PLAIN,
+        encryption=encryption,
         limits=limits or Limits(),
         timeouts=timeouts or Timeouts(),
     )
@@ -159,6 +166,8 @@ async def relayed(
     kind: type[Service] = Service,
     capacity: int = CAPACITY,
     connector: Connector | None = None,
+    manner: Manner | None = None,
+    encryption: Encryption | None = None,
 ) -> AsyncIterator[Relayed]:
     """Relay a session in memory, housekeeping included; leaving the block ends it.
 
@@ -170,7 +179,14 @@ async def relayed(
     session = RelaySession(
         session_id="20111029t223746-aaa0001",
         service=service(
-            hub, connector or memory, policy=policy, timeouts=timeouts, limits=limits, kind=kind
+            hub,
+            connector or memory,
+            policy=policy,
+            timeouts=timeouts,
+            limits=limits,
+            kind=kind,
+            manner=manner,
+            encryption=encryption,
         ),
         client=leg,
         client_address=CLIENT,

@@ -11,6 +11,7 @@ from popproxy.records import (
     Endpoint,
     FindingRecord,
     GapRecord,
+    RewriteRecord,
     SessionEnd,
     SessionStart,
     TlsEnd,
@@ -45,6 +46,19 @@ def notice(record: SessionStart, palette: Palette) -> list[Segment]:
 def rewrite(what: str, palette: Palette) -> list[Segment]:
     """Say that something changes the traffic (P28)."""
     return [("changes traffic", palette.warning), (f": {shown(what)}", palette.plain)]
+
+
+def rewritten(record: RewriteRecord, palette: Palette) -> list[Segment]:
+    """Say how a line was changed."""
+    part = record.rewrite
+    was, now = (shown(text.rstrip("\r\n")) for text in (part.was or "", part.now or ""))
+    if not was:
+        words = f"popproxy added {now}"
+    elif not now:
+        words = f"popproxy left out {was}"
+    else:
+        words = f"popproxy sent {now} instead of {was}"
+    return [(words, palette.plain), (f" [{shown(part.rule)}]", palette.quiet)]
 
 
 def end(record: SessionEnd, palette: Palette) -> list[Segment]:

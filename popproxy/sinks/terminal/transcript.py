@@ -16,6 +16,7 @@ from popproxy.records import (
     FindingRecord,
     GapRecord,
     Record,
+    RewriteRecord,
     SessionEnd,
     SessionStart,
     TlsEnd,
@@ -104,6 +105,9 @@ class Transcript:
             case GapRecord():
                 sign = ("!!", self._palette.error)
                 return [session.aside(at, sign, asides.gap(record, self._palette))]
+            case RewriteRecord():
+                sign = (" !", self._palette.warning)
+                return [session.aside(at, sign, asides.rewritten(record, self._palette))]
             case TlsStart() | TlsFailed() | TlsEnd():
                 return [session.aside(at, self._dot, asides.tls(record, self._palette))]
         return []
@@ -130,6 +134,8 @@ class Transcript:
         yield session.aside(record.timestamp, self._rule, sentence, filled=True)
         yield session.aside(None, ("", self._palette.plain), asides.notice(record, self._palette))
         for what in record.rewrites:
+            if what.endswith("-after-stls"):
+                continue  # it is told in its place, if it comes to that
             sign = (" !", self._palette.warning)
             yield session.aside(None, sign, asides.rewrite(what, self._palette))
 

@@ -1,0 +1,116 @@
+"""What is changed in the conversations of a route, by how its legs speak (P28)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from popproxy.relay.lists import Edits
+from popproxy.relay.settings import StlsMode
+from popproxy.relay.url import Scheme
+
+Stls = Literal["forward", "upgrade", "answer", "refuse"]
+"""What becomes of a client's STLS: the server answers it, and what that means is none of our
+business; the server answers it, and both legs are put under TLS; popproxy answers it, and puts the
+client's leg under TLS; popproxy refuses it."""
+
+
+_NONE = Edits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is changed while a session's legs stay as they are.
+
+    Attributes:
+        stls: What becomes of a client's STLS.
+        require_stls: Whether a client has to use it before it logs in.
+        edits: What is changed in lists.
+    """
+
+    stls: Stls = "forward"
+    require_stls: bool = False
+    edits: Edits = _NONE
+
+    @property
+    def names(self) -> list[str]:
+        """What they are called in a session's first record."""
+        names = []
+        if self.edits.remove_stls:
+            names.append("stls-removed")
+        if self.edits.add_stls:
+            names.append("stls-added")
+        if self.stls == "answer":
+            names.append("stls-answered")
+        if self.stls == "refuse":
+            names.append("stls-refused")
+        if self.edits.remove_channel_binding:
+            names.append("channel-binding-removed")
+        return names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How the legs of a route speak.
+
+    Attributes:
+        listen: How clients are to.
+        upstream: How the server is to be spoken with.
+        mode: What becomes of STLS on a listener in the clear.
+    """
+
+    listen: Scheme
+    upstream: Scheme
+    mode: StlsMode
+
+    @property
+    def in_step(self) -> bool:
+        """Whether STLS is used on both legs, at the moment that the client chooses."""
+        return self.listen == self.upstream == "pop3+stls"
+
+    @property
+    def server_tls_first(self) -> bool:
+        """Whether the server's leg is put under TLS before the client sees its greeting."""
+        return self.upstream != "pop3" and not self.in_step
+
+    def rules(self, *, client_tls: bool, server_tls: bool) -> Rules | None:
+        """Say what applies to a session.
+
+        Args:
+            client_tls: Whether the client's leg is under TLS.
+            server_tls: Whether the server's is.
+
+        Returns:
+            The rules; None if the conversation passes as it is, and STLS with it.
+        """
+        if client_tls:
+            if server_tls:
+                return Rules(edits=Edits(remove_channel_binding=True))
+            return Rules(stls="refuse", edits=Edits(remove_stls=True, remove_channel_binding=True))
+        if self.listen == "pop3+stls":
+            if self.in_step and not server_tls:
+                return Rules(stls="upgrade", require_stls=True)
+            edits = Edits(add_stls=True, remove_channel_binding=server_tls)
+            return Rules(stls="answer", require_stls=True, edits=edits)
+        if self.mode == "hide":
+            edits = Edits(remove_stls=True, remove_channel_binding=server_tls)
+            return Rules(stls="refuse", edits=edits)
+        if server_tls:
+            return Rules(stls="answer", edits=Edits(remove_channel_binding=True))
+        return Rules(stls="upgrade") if self.mode == "intercept" else None
+
+    def names(self) -> list[str]:
+        """Name all that may be changed in a session, for its first record (P28).
+
+        What depends on a client's STLS has the ending `-after-stls`.
+        """
+        client, server = self.listen == "pop3s", self.server_tls_first
+        first = self.rules(client_tls=client, server_tls=server)
+        if first is None:
+            return []
+        names = first.names
+        if first.stls in ("upgrade", "answer"):
+            later = self.rules(client_tls=True, server_tls=server or first.stls == "upgrade")
+            more = later.names if later is not None else []
+            names += [f"{name}-after-stls" for name in more if name not in names]
+        return names
