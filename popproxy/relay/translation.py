@@ -173,7 +173,8 @@ class Translation:
         """
         direction, rules = self._server, self.rules
         if self._list is None and not direction.held and not self._concerned(events, due):
-            direction.ahead += len(data) - self._count(Side.SERVER, events)
+            fresh = self._count(Side.SERVER, events)
+            direction.ahead += len(data) - fresh
             return Step(data)
         held = direction.held + data
         direction.held = b""
@@ -202,7 +203,8 @@ class Translation:
                 del out[response:]
                 return Step(bytes(out), rewrites, Stop("stls", event.seq, line, held[at:], ()))
         rest = held[at:]
-        if len(rest) <= LIST and (self._list is not None or self._may_answer_stls(due)):
+        waiting = len(rest) + (len(self._list.content) if self._list is not None else 0)
+        if waiting <= LIST and (self._list is not None or self._may_answer_stls(due)):
             direction.held = rest
         else:
             if self._list is not None:
@@ -300,7 +302,7 @@ class Translation:
             return True  # bounded by what the parser takes for a line
         if self._opaque or len(rest) > LINE:
             return False
-        parsed = parse_command(rest)
+        parsed = parse_command(rest.removesuffix(b"\r"))
         if parsed.keyword == b"STLS":
             return True
         return not parsed.arguments and b"STLS".startswith(parsed.keyword)
