@@ -163,10 +163,12 @@ def renew(directory: Path, *, yes: bool) -> int:
         click.echo(f"     SHA-256 {_fingerprint(renewal.old)}")
     for kept in renewal.kept:
         click.echo(f"     kept as {kept}")
+    if not renewal.kept:
+        click.echo("\nLet clients trust it: popproxy help trust")
+        return Status.DONE
     click.echo("\nLet clients trust the new one, and stop trusting the old: popproxy help trust")
     click.echo("A popproxy that runs shows the old one until it is started again.")
-    if len(renewal.kept) > 1:
-        click.echo("Once no client trusts the old one any more, delete its files.")
+    click.echo("Once no client trusts the old one any more, delete its files.")
     return Status.DONE
 
 

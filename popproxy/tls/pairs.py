@@ -79,7 +79,8 @@ def _chain(path: Path, content: bytes) -> list[x509.Certificate]:
                 f" openssl pkcs12 -nodes -in {quoted} -out NEW.pem"
             )
         raise TlsSetupError(
-            f"{path} holds no certificate in PEM, which begins with {_CERTIFICATE_MARK.decode()}"
+            f"{path} holds no certificate in PEM; name a file with a line"
+            f" {_CERTIFICATE_MARK.decode()}"
         )
     try:
         return x509.load_pem_x509_certificates(content)

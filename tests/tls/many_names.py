@@ -1,6 +1,6 @@
 """Asks one listener for many names, each in a real client's first message; a process of its own.
 
-Prints in JSON by how much its memory grew and which files it left. Run as a program:
+Tells in JSON by how much its memory grew and which files it left. Run as a program:
 `python -m tests.tls.many_names FOLDER COUNT`.
 """
 
@@ -28,7 +28,7 @@ def resident() -> int:
 
 
 def main(folder: Path, count: int) -> None:
-    """Ask, and print what it took."""
+    """Ask, and tell what it took."""
     listener = ListenerContext(
         ListenerTls(authority=folder / "authority"), default_names=["pop.example.org"]
     )
@@ -48,7 +48,8 @@ def main(folder: Path, count: int) -> None:
         if number % 50 == 0:
             most = max(most, resident())
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    print(json.dumps({"grew": most - started, "asked": len(asked), "files": files}))
+    told = {"grew": most - started, "asked": len(asked), "files": files}
+    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from tests.support.handshakes import (
     answered,
     certificate,
     client_context,
-    close,
     connected,
     hello,
     shake,
@@ -43,31 +42,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def listener(folder: Path) -> ListenerContext:
     return ListenerContext(ListenerTls(authority=folder), default_names=DEFAULT)
-
-
-class Clock:
-    """A time that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-
-def session_of(
-    listener: ListenerContext,
-    client: ssl.SSLContext,
-    name: str | None,
-    session: ssl.SSLSession | None = None,
-) -> tuple[ssl.SSLSession | None, bool]:
-    """Connect, and give the client's session and whether it was a resumed one."""
-    with connected(listener, client, name, session) as (server, peer):
-        shake(server, peer)
-        assert server.session_reused == peer.session_reused
-        found = peer.session, bool(peer.session_reused)
-        close(server, peer)
-        return found
 
 
 # Certificates by name
