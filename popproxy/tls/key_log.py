@@ -69,10 +69,11 @@ def _check(path: Path, status: os.stat_result) -> None:
             f"the file of TLS keys {path} belongs to another user (number {status.st_uid}); name"
             " another one, or delete it"
         )
-    if mode := stat.S_IMODE(status.st_mode) & 0o077:
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
         raise TlsSetupError(
-            f"the file of TLS keys {path} is open to other users (mode"
-            f" {mode | 0o600:04o}); close it with: chmod 600 {shlex.quote(str(path))}"
+            f"the file of TLS keys {path} is open to other users (mode {mode:04o}); close it with:"
+            f" chmod 600 {shlex.quote(str(path))}"
         )
 
 

@@ -168,7 +168,11 @@ def test_a_port_in_use_is_status_3(upstream: int, tmp_path: Path) -> None:
     ("argv", "said"),
     [
         (["--upstream", "pop.example.org"], "write pop3://pop.example.org"),
-        (["--upstream", "pop3s://pop.example.org"], "later version"),
+        (["--upstream", "pop3s://pop.example.org", "--cert", "gone.pem"], "no file gone.pem"),
+        (["--upstream", "pop3s://pop.example.org", "--pin", "sha1:0"], "that is SHA-1"),
+        (["--upstream", NOWHERE, "--tls-keys", "keys"], "write keys.SECRET"),
+        (["--upstream", NOWHERE, "--tls-keys", "gone/x.SECRET"], "cannot be written: No such"),
+        (["--upstream", NOWHERE, "--stls", "hide", "--pin", f"sha256:{'0' * 64}"], "pop3s://127"),
         (["--upstream", NOWHERE, "--listen", NOWHERE], "a loop"),
         (["--upstream", NOWHERE, "--jsonl", "."], "names a directory"),
         (["--upstream", NOWHERE, "--text", "/proc/nowhere/x"], "cannot be used for log files"),
@@ -236,6 +240,31 @@ def test_p71_the_start_says_that_mail_is_recorded_and_how_it_is_masked(
         assert "********" in said
         assert "pseudonyms" in said
         assert "\x1b" not in said
+
+
+def test_p32_p39_p16_what_weakens_tls_is_said_at_the_start(upstream: int, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.SECRET"
+    options = ("--insecure", "--client-tls-minimum", "1.0", "--tls-keys", keys, "--quiet")
+    log = tmp_path / "log.jsonl"
+    with Proxy(tmp_path / "home", upstream, *options, "--jsonl", log) as proxy:
+        said = proxy.stderr.decode()
+        assert "warning: route" in said
+        assert "--insecure: nobody verifies that 127.0.0.1" in said
+        assert "clients may speak TLS 1.0" in said
+        assert f"written to {keys}" in said
+        assert keys.stat().st_mode & 0o777 == 0o600
+        connected(proxy.port).close()
+        until(lambda: log.exists() and b"session.end" in log.read_bytes(), "the session's end")
+    first = json.loads(log.read_bytes().splitlines()[0])
+    assert first["event"]["action"] == "session.start"
+    assert "the keys of TLS connections are written to a file" in first["notice"]
+
+
+def test_nothing_is_warned_about_in_an_ordinary_run(upstream: int, tmp_path: Path) -> None:
+    with Proxy(tmp_path / "home", upstream, "--quiet", "--jsonl", "log.jsonl") as proxy:
+        said = [line for line in proxy.stderr.decode().splitlines() if "stays root" not in line]
+        assert said == [f"listening on pop3://127.0.0.1:{proxy.port}"]
+        assert not (proxy.home / ".local").exists(), "no authority is made where no TLS is spoken"
 
 
 def test_the_listening_line_in_json_has_the_url(upstream: int, tmp_path: Path) -> None:
