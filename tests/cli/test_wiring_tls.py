@@ -48,7 +48,7 @@ def made(text: str) -> Route:
 
 def mistakes(text: str, **options: object) -> list[str]:
     try:
-        configured(text, **options)
+        configured(text, True, **options)
     except ConfigurationError as error:
         return [str(problem) for problem in error.problems]
     return []
