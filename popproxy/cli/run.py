@@ -43,6 +43,7 @@ from popproxy.relay import (
     RelayError,
     Route,
     Timeouts,
+    encryption,
     notice,
     serve,
 )
@@ -208,7 +209,7 @@ async def _serve(plan: Plan, stop: trio.Event) -> None:
             limits=plan.limits,
             timeouts=plan.timeouts,
             stop=stop,
-            bound=partial(_give_up_root, plan.identity),
+            bound=partial(_give_up_root, plan),
             task_status=ready,
         )
     except TlsSetupError as error:
@@ -230,12 +231,14 @@ class _Ready:
         self._call(value or [])
 
 
-def _give_up_root(identity: Identity | None) -> None:
-    if identity is not None:
+def _give_up_root(plan: Plan) -> None:
+    if plan.identity is not None:
         # What is imported late must be here before the right to read it may be gone.
         load()
         "".encode("idna")
-    become(identity)
+        if any(wiring_tls.Legs.of(route).any for route in plan.routes):
+            encryption.load()
+    become(plan.identity)
 
 
 def _started(plan: Plan, listeners: Sequence[Listener]) -> None:

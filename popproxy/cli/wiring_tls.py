@@ -55,6 +55,16 @@ class Legs:
     upstream: Url
     stls: str
 
+    @classmethod
+    def of(cls, route: Route) -> Legs:
+        """Give those of a route that the relay is told of."""
+        return cls(listen=route.listen, upstream=route.upstream, stls=route.stls)
+
+    @property
+    def any(self) -> bool:
+        """Whether popproxy can come to speak TLS at all."""
+        return self.with_clients or self.with_server
+
     @property
     def with_clients(self) -> bool:
         """Whether popproxy can come to speak TLS with a client."""
@@ -309,7 +319,7 @@ def _key_log(configuration: Configuration, legs: Mapping[int, Legs]) -> Iterator
             what=f"the name of a file of keys ends in {ENDING}, so that nobody mistakes it",
             hint=f"write {shlex.quote(name + ENDING)}",
         )
-    if legs and not any(one.with_clients or one.with_server for one in legs.values()):
+    if legs and not any(one.any for one in legs.values()):
         yield Problem(
             where=where,
             key="tls.keys",
@@ -326,7 +336,7 @@ def warnings(routes: Sequence[Route]) -> Iterator[str]:
     """
     key_logs = set()
     for route in routes:
-        legs = Legs(listen=route.listen, upstream=route.upstream, stls=route.stls)
+        legs = Legs.of(route)
         clients, server = route.listener_tls, route.upstream_tls
         if legs.with_server and server.insecure:
             yield (

@@ -16,10 +16,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from popproxy.tls.minting import AUTHORITY_LIFETIME, make_authority
 from tests.support.proxy import Proxy, command
 from tests.support.root import IS_ROOT, only_root
 from tests.support.waiting import PATIENCE, until
@@ -31,7 +34,7 @@ ENVIRONMENT = {
     for name, value in os.environ.items()
     if not name.startswith(("POPPROXY_", "XDG_", "COVERAGE")) and name not in ("NO_COLOR", "HOME")
 }
-LISTENING = re.compile(rb"listening on pop3://127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(rb"listening on pop3(?:s|\+stls)?://127\.0\.0\.1:(\d+)")
 
 
 class _Upstream(socketserver.StreamRequestHandler):
@@ -191,6 +194,71 @@ def test_mistakes_are_status_2_and_say_what_to_do(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--cert", "--upstream-ca", "--client-certificate"])
+def test_files_of_tls_that_cannot_be_used_are_status_2(option: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.pem"
+    file.write_text("no certificate\n")
+    listen = ("--listen", "pop3s://127.0.0.1:0", "--upstream", "pop3s://127.0.0.1:9")
+    result = run("run", *AS_ROOT, *listen, option, str(file), cwd=tmp_path)
+    assert result.returncode == 2
+    assert str(file) in result.stderr
+    assert "listening" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_p34_an_authority_that_others_can_reach_is_status_2(tmp_path: Path) -> None:
+    folder = tmp_path / "authority"
+    argv = ("run", *AS_ROOT, "--listen", "pop3s://127.0.0.1:0", "--upstream", NOWHERE)
+    with started(*argv, "--authority", str(folder), cwd=tmp_path / "home"):
+        assert (folder / "authority.key").exists()
+    (folder / "authority.key").chmod(0o644)
+    result = run(*argv, "--authority", str(folder), cwd=tmp_path)
+    assert result.returncode == 2
+    assert "open to other users" in result.stderr
+    assert f"\n  Close it with: chmod 600 {folder}" in result.stderr
+
+
+@pytest.mark.parametrize("scheme", ["pop3s", "pop3+stls"])
+def test_a_listener_of_tls_makes_the_authority_in_its_place(scheme: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    argv = ("run", *AS_ROOT, "--listen", f"{scheme}://127.0.0.1:0", "--upstream", NOWHERE)
+    with started(*argv, cwd=home) as (_, port):
+        assert f"listening on {scheme}://127.0.0.1:{port}" in (home / "stderr").read_text()
+        assert (home / ".local/share/popproxy/authority/authority.key").exists()
+    data = tmp_path / "data"
+    with started(*argv, cwd=home, XDG_DATA_HOME=str(data)):
+        assert (data / "popproxy/authority/authority.key").exists()
+
+
+def test_p34_an_authority_that_ends_soon_is_warned_about(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    folder = tmp_path / "authority"
+    folder.mkdir(0o700)
+    then = datetime.now(UTC) - AUTHORITY_LIFETIME + timedelta(days=10)
+    certificate, key = make_authority("ends soon", then)
+    (folder / "authority.pem").write_bytes(certificate)
+    (folder / "authority.key").touch(0o600)
+    (folder / "authority.key").write_bytes(key)
+    argv = ("run", *AS_ROOT, "--listen", "pop3s://127.0.0.1:0", "--upstream", NOWHERE)
+    with started(*argv, "--authority", str(folder), cwd=home):
+        said = (home / "stderr").read_text()
+    assert f"the local authority in {folder} expires on" in said
+    assert "popproxy ca renew" in said
+
+
+@only_root
+def test_p70_p34_the_authority_and_the_keys_are_the_users_that_root_becomes() -> None:
+    nobody = pwd.getpwnam("nobody")
+    with TemporaryDirectory(prefix="popproxy-test-") as name:
+        folder = Path(name)
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        argv = ("--user", "nobody", "--listen", "pop3s://127.0.0.1:0", "--upstream", NOWHERE)
+        options = ("--authority", "ca", "--tls-keys", "x.SECRET")
+        with started("run", *argv, *options, cwd=folder):
+            files = [folder / "ca" / "authority.key", folder / "x.SECRET"]
+            assert [file.stat().st_uid for file in files] == [nobody.pw_uid] * 2
+
+
 @only_root
 def test_p70_root_is_refused_without_user(tmp_path: Path) -> None:
     result = run("run", "--upstream", NOWHERE, cwd=tmp_path)
@@ -203,8 +271,6 @@ def test_p70_root_becomes_the_user_and_files_are_that_users(upstream: int) -> No
     # pytest's own folders are closed to others, and this one has to be nobody's.
     nobody = pwd.getpwnam("nobody")
     with contextlib.ExitStack() as stack:
-        from tempfile import TemporaryDirectory
-
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="popproxy-test-")))
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         argv = ("--user", "nobody", "--listen", "pop3://127.0.0.1:0", "--jsonl", "logs/x.jsonl")
