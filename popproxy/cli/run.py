@@ -249,7 +249,7 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     if not plan.silent_listeners:
         say_listening(plan.diagnostics, listeners)
     if is_terminal(sys.stderr) and plan.diagnostics.form == "console":
-        _say_waiting(plan.diagnostics, listeners[0])
+        say_waiting(plan.diagnostics, listeners[0])
     load()  # not earlier: whoever waits for the line above need not wait for structlog
 
 
@@ -257,7 +257,8 @@ _SECURITY = {"pop3": "no encryption", "pop3+stls": "STARTTLS", "pop3s": "SSL/TLS
 """What mail clients call it in their settings."""
 
 
-def _say_waiting(diagnostics: Diagnostics, listener: Listener) -> None:
+def say_waiting(diagnostics: Diagnostics, listener: Listener) -> None:
+    """Tell a person what to set in a mail client, in the words of its settings."""
     host, port = listener.address
     diagnostics.announce(
         "waiting",

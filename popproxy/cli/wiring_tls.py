@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,22 +231,22 @@ def _missing(place: _Place, settings: RouteSettings) -> Iterator[Problem]:
             continue
         path = Path(name)
         try:
-            is_folder = path.is_dir()
-            exists = is_folder or path.exists()
-        except (OSError, ValueError):  # not for our eyes, or a NUL inside: OpenSSL's to refuse
-            continue
-        if is_folder:
-            yield place.problem(key, f"{name} is a folder, and a file in PEM is wanted")
-        elif not exists:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a NUL inside
             yield place.problem(key, f"there is no file {name}", _nearest_file(path))
+        except OSError:  # perhaps another user can read it: whoever opens it tells
+            continue
+        else:
+            if stat.S_ISDIR(mode):
+                yield place.problem(key, f"{name} is a folder, and a file in PEM is wanted")
 
 
 def _nearest_file(path: Path) -> str:
-    if not path.parent.exists():
-        return f"there is no folder {path.parent}, either"
     try:
         names = [one.name for one in path.parent.iterdir()]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
+        return f"there is no folder {path.parent}, either"
+    except (OSError, ValueError):
         return ""
     close = difflib.get_close_matches(path.name, names, n=1)
     return f"did you mean {path.parent / close[0]}?" if close else ""

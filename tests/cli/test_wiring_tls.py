@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import io
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,12 +10,14 @@ from typing import Any
 import pytest
 
 from popproxy.cli.config import Configuration, Layers, build
+from popproxy.cli.diagnostics import Diagnostics
 from popproxy.cli.errors import ConfigurationError
 from popproxy.cli.routes import read_route_options
+from popproxy.cli.run import say_waiting
 from popproxy.cli.sources import read_text
 from popproxy.cli.wiring import check, make_routes
 from popproxy.cli.wiring_tls import pinned, setup_error, warnings
-from popproxy.relay import Route
+from popproxy.relay import Listener, Route
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.settings import ListenerTls, UpstreamTls
 
@@ -183,9 +188,19 @@ def test_files_that_are_not_there_are_told_with_the_nearest_name(key: str, tmp_p
     (mistake,) = mistakes(a_route(**{key: f"{tmp_path}/gone/server.pem"}))
     assert f"there is no folder {tmp_path}/gone, either" in mistake
     (mistake,) = mistakes(a_route(**{key: f"{tmp_path}/server.pem/x"}))
-    assert "there is no file" in mistake
+    assert f"there is no folder {tmp_path}/server.pem, either" in mistake
     (mistake,) = mistakes(a_route(**{key: str(tmp_path)}))
     assert "is a folder" in mistake
+
+
+def test_a_file_that_only_another_user_can_see_is_no_mistake_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert mistakes(a_route(cert="/somewhere/private/x.pem")) == []
 
 
 @pytest.mark.parametrize("key", ["server_name", "sni"])
@@ -331,7 +346,33 @@ keys = "keys"
     ]
 
 
-# Warnings at the start
+# What is said at the start
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cert", "said"),
+    [
+        ("pop3", None, ["no encryption"]),
+        ("pop3s", None, ["SSL/TLS", "popproxy help trust"]),
+        ("pop3+stls", None, ["STARTTLS", "popproxy help trust"]),
+        ("pop3s", "x.pem", ["SSL/TLS"]),
+    ],
+)
+def test_what_a_mail_client_has_to_be_told_is_said_in_its_words(
+    scheme: str, cert: str | None, said: list[str]
+) -> None:
+    route = made(a_route(listen=f"{scheme}://127.0.0.1:0", **({"cert": cert} if cert else {})))
+    stream = io.StringIO()
+    with socket.socket() as unbound:
+        url = dataclasses.replace(route.listen, port=2995)
+        listener = Listener(route, url, ("127.0.0.1", 2995), unbound)
+        say_waiting(
+            Diagnostics(level="info", form="console", colors=False, stream=stream), listener
+        )
+    lines = stream.getvalue().splitlines()
+    assert "server 127.0.0.1, port 2995" in lines[0]
+    assert len(lines) == len(said)
+    assert all(words in line for words, line in zip(said, lines, strict=True))
 
 
 def warned(text: str) -> list[str]:
