@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from tests.support.guide import DRAWN, pages, redrawn
+from popproxy.cli.commands_relay import run
+from popproxy.relay.rules import Manner
+from popproxy.relay.settings import StlsMode
+from popproxy.relay.url import LISTENER_PORTS, SCHEMES, UPSTREAM_PORTS
+from tests.support.guide import DRAWN, GUIDE, pages, redrawn
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,3 +41,34 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_index(page: Path) -> None:
     index = (page.parent / "index.md").read_text("utf-8")
     assert page.stem == "index" or f"]({page.name})" in index
+
+
+def test_p28_the_page_on_tls_names_every_rule_that_changes_traffic() -> None:
+    page = (GUIDE / "tls.md").read_text("utf-8")
+    table = page.partition("| rule | when | what |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE))
+    manners = (
+        Manner(listen=listen, upstream=upstream, mode=mode)
+        for listen, upstream, mode in product(SCHEMES, SCHEMES, get_args(StlsMode))
+    )
+    names = {name for manner in manners for name in manner.names()}
+    assert named == {name.removesuffix("-after-stls") for name in names}
+    assert "`-after-stls`" in page
+
+
+def test_the_page_on_tls_has_all_pairings_and_the_ports() -> None:
+    page = (GUIDE / "tls.md").read_text("utf-8")
+    for listen, upstream in product(SCHEMES, SCHEMES):
+        assert page.count(f"\n| `{listen}://` | `{upstream}://` | ") == 1
+    for scheme in SCHEMES:
+        ports = f"{LISTENER_PORTS[scheme]} | {UPSTREAM_PORTS[scheme]}"
+        assert re.search(
+            rf"\n\| `{re.escape(scheme)}://` \| [^|\n]* \| {re.escape(ports)} \|\n", page
+        )
+
+
+def test_every_option_of_tls_is_in_the_manual() -> None:
+    page = (GUIDE / "tls.md").read_text("utf-8")
+    for option in run.params:
+        if getattr(option, "setting", "").startswith(("route.", "tls.")):
+            assert f"`{option.opts[0]}" in page or f" {option.opts[0]} " in page, option.opts[0]

@@ -19,7 +19,7 @@ from popproxy.cli.options import EXIT_STATUS, color_only
         ("See it work, with a mail server and a client of its own", "popproxy demo"),
         (
             "Stand in front of a server; point the mail client at 127.0.0.1, port 1110",
-            "popproxy run --upstream pop3://pop.example.org",
+            "popproxy run --upstream pop3s://pop.example.org",
         ),
         ("Read the manual", "popproxy help"),
     ],

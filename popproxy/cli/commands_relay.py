@@ -16,6 +16,7 @@ from popproxy.cli.options import (
     given_settings,
     setting,
 )
+from popproxy.cli.options_tls import tls_options
 
 
 @click.command(
@@ -24,27 +25,41 @@ from popproxy.cli.options import (
     short_help="Relay sessions and record them.",
     examples=[
         (
-            "Watch a client talk to its server",
-            "popproxy run --upstream pop3://pop.example.org",
+            "Watch a client talk to its server: in the clear on this machine, under TLS beyond it",
+            "popproxy run --upstream pop3s://pop.example.org",
+        ),
+        (
+            "TLS on both sides; popproxy help trust tells how the client comes to trust it",
+            "popproxy run --listen pop3s://127.0.0.1:1995 --upstream pop3s://pop.example.org",
+        ),
+        (
+            "A server whose certificate its owners made themselves",
+            "popproxy run --upstream pop3s://mail.home.example --upstream-ca our-ca.pem",
         ),
         (
             "A PuTTY log of each session, JSON lines of all; headers only of messages",
-            "popproxy run --upstream pop3://pop.example.org \\\n"
+            "popproxy run --upstream pop3s://pop.example.org \\\n"
             "      --putty 'logs/&Y&M&D-&T-&S.log' --jsonl logs/all.jsonl --body headers",
         ),
         (
             "Two routes in one process",
-            "popproxy run --listen pop3://127.0.0.1:1110 --upstream pop3://a.example \\\n"
-            "      --listen pop3://127.0.0.1:1111 --upstream pop3://b.example",
+            "popproxy run --listen pop3://127.0.0.1:1110 --upstream pop3s://a.example \\\n"
+            "      --listen pop3://127.0.0.1:1111 --upstream pop3+stls://b.example",
         ),
         (
-            "For clients of a local network (mail crosses it unencrypted)",
-            "popproxy run --listen pop3://192.0.2.1:1110 --allow 192.0.2.0/24 \\\n"
-            "      --upstream pop3://pop.example.org",
+            "For clients of a local network, with a certificate that they trust already",
+            "popproxy run --listen pop3s://192.0.2.1:1995 --allow 192.0.2.0/24 \\\n"
+            "      --cert proxy.pem --key proxy.key --upstream pop3s://pop.example.org",
         ),
         ("With a file; the annotated example lists every setting", "popproxy run --config FILE"),
     ],
     notes=[
+        (
+            "URLs",
+            "pop3://       in the clear; STLS if the client asks   listener 1110, upstream 110\n"
+            "pop3s://      TLS from the start                      listener 1995, upstream 995\n"
+            "pop3+stls://  STLS, before anybody logs in            listener 1110, upstream 110",
+        ),
         (
             "Paths",
             "&Y &M &D &T  year, month, day, time          &H &P  server's host and port\n"
@@ -55,6 +70,7 @@ from popproxy.cli.options import (
         (
             "Read on",
             "popproxy help                 the manual, by topic\n"
+            "popproxy help tls             what becomes of TLS, verification, failures\n"
             "popproxy config show --origin what is in force, and where it comes from",
         ),
     ],
@@ -121,6 +137,7 @@ from popproxy.cli.options import (
     type=click.Choice(["printable", "all"]),
     help="printable: control characters as visible escapes; all: byte-exact. Default: printable.",
 )
+@tls_options
 @setting(
     "--body",
     setting="record.body",
@@ -188,10 +205,10 @@ from popproxy.cli.options import (
 def run(context: click.Context, /, **_options: object) -> int:
     """Relay POP3 sessions and record them.
 
-    Clients connect to the listener, popproxy connects to the upstream server, and every byte
-    passes unchanged. With no output named, the transcript goes to the terminal, or as plain text
-    to standard output if that is no terminal. Ends on Ctrl-C or SIGTERM, after the sessions that
-    are under way; a second time, at once.
+    Clients connect to the listener, popproxy connects to the upstream server, and what they say
+    passes unchanged, with TLS on either side, on both or on none. With no output named, the
+    transcript goes to the terminal, or as plain text to standard output if that is no terminal.
+    Ends on Ctrl-C or SIGTERM, after the sessions that are under way; a second time, at once.
     """
     from popproxy.cli.run import run as verb
 

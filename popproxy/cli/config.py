@@ -158,6 +158,8 @@ def _nearest_setting(section: str, key: str) -> str:
 def _nearest_value(expected: str, value: object) -> str:
     if expected.startswith("a list") and isinstance(value, str):
         return f"write [{toml_value(value)}]"
+    if expected.startswith("one of") and f'"{value}"' in expected:
+        return f'write "{value}"'  # a version, without its quotes
     if expected.startswith("one of") and isinstance(value, str):
         hint = nearest(value, re.findall('"([^"]*)"', expected))
         return hint if hint.startswith("did") else ""  # else it would only repeat what is expected

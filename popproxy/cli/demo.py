@@ -180,7 +180,7 @@ def _what_next(folder: Path) -> list[str]:
         "",
         "Try next:",
         "  popproxy demo --serve                           to use a client of your own",
-        "  popproxy run --upstream pop3://pop.example.org  in front of a real server",
+        "  popproxy run --upstream pop3s://pop.example.org in front of a real server",
         "  popproxy help                                   the manual",
     ]
 

@@ -17,6 +17,7 @@ from popproxy.cli.command import Option
 F = TypeVar("F", bound=Callable[..., Any])
 
 ROUTE, OUTPUT, PRIVACY = "Route", "Output", "Privacy"
+TLS_CLIENTS, TLS_SERVER = "TLS with clients", "TLS with the server"
 LIMITS, DISPLAY = "Limits and time-outs", "Display"
 
 EXIT_STATUS = """\

@@ -27,12 +27,14 @@ class Identity:
         uid: The user's number.
         gid: The number of the user's own group.
         groups: The numbers of all groups that the user is in.
+        home: The user's home.
     """
 
     name: str
     uid: int
     gid: int
     groups: tuple[int, ...]
+    home: str
 
 
 def wanted_identity(name: str) -> Identity | None:
@@ -76,7 +78,7 @@ def wanted_identity(name: str) -> Identity | None:
             status=Status.USAGE,
         )
     groups = tuple(os.getgrouplist(name, entry.pw_gid))
-    return Identity(name, entry.pw_uid, entry.pw_gid, groups)
+    return Identity(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """`popproxy run`: relay and record until told to stop.
 
 The order at the start matters. Settings are checked, then outputs, as the user that popproxy will
-be; then the listeners are bound, root is given up, and it is said that popproxy listens; only then
-is the first client accepted. Whatever is wrong is thus said before anything has happened.
+be; then the listeners are bound, root is given up, certificates are read, and it is said that
+popproxy listens; only then is the first client accepted. Whatever is wrong is thus said before
+anything has happened.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import click
 import trio
 
-from popproxy.cli import outputs, wiring
+from popproxy.cli import outputs, wiring, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal
 from popproxy.cli.diagnostics import Diagnostics
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.options import Invocation
+from popproxy.cli.places import authority_directory
 from popproxy.cli.privileges import (
     Identity,
     acting_as,
@@ -40,10 +43,13 @@ from popproxy.relay import (
     RelayError,
     Route,
     Timeouts,
+    encryption,
     notice,
     serve,
 )
 from popproxy.sinks import Hub
+from popproxy.tls import key_log
+from popproxy.tls.failures import TlsSetupError
 
 AT_ONCE = 0.2
 """Seconds that outputs get when a second signal asks to end at once."""
@@ -90,7 +96,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         raise CommandError(
             "no upstream server is named",
             hint=(
-                "popproxy run --upstream pop3://pop.example.org stands in front of that server.\n"
+                "popproxy run --upstream pop3s://pop.example.org stands in front of that server.\n"
                 "Without a server at hand, popproxy demo shows how it works."
             ),
             status=Status.USAGE,
@@ -99,8 +105,11 @@ def run(invocation: Invocation, context: click.Context) -> int:
     forbid_core_dumps()
     with acting_as(identity):
         sinks = outputs.make_sinks(configuration, invocation.env)
+        if keys := configuration.settings.tls.keys:
+            _prepare_key_log(Path(keys))
+    home = {"HOME": identity.home} if identity is not None else invocation.env
     plan = Plan(
-        routes=wiring.make_routes(configuration, []),
+        routes=wiring.make_routes(configuration, [], authority_directory(home)),
         policy=wiring.make_policy(configuration),
         limits=wiring.make_limits(configuration),
         timeouts=wiring.make_timeouts(configuration),
@@ -113,6 +122,8 @@ def run(invocation: Invocation, context: click.Context) -> int:
     )
     for warning in outputs.warnings(configuration):
         plan.diagnostics.announce("output_warning", warning, level="warning")
+    for warning in wiring_tls.warnings(plan.routes):
+        plan.diagnostics.announce("tls_warning", warning, level="warning")
     if os.geteuid() == 0 and identity is None:
         plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
     on_first_use(plan.diagnostics.configure)
@@ -121,6 +132,13 @@ def run(invocation: Invocation, context: click.Context) -> int:
     finally:
         plan.diagnostics.close()
     return Status.DONE
+
+
+def _prepare_key_log(path: Path) -> None:
+    try:
+        key_log.prepare(path)
+    except TlsSetupError as error:
+        raise wiring_tls.setup_error(error) from None
 
 
 def make_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> Diagnostics:
@@ -191,8 +209,11 @@ async def _serve(plan: Plan, stop: trio.Event) -> None:
             limits=plan.limits,
             timeouts=plan.timeouts,
             stop=stop,
+            bound=partial(_give_up_root, plan),
             task_status=ready,
         )
+    except TlsSetupError as error:
+        raise wiring_tls.setup_error(error) from None
     except CannotListen as error:
         raise CommandError(str(error), status=Status.LISTEN) from None
     except RelayError as error:
@@ -210,12 +231,17 @@ class _Ready:
         self._call(value or [])
 
 
-def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
+def _give_up_root(plan: Plan) -> None:
     if plan.identity is not None:
         # What is imported late must be here before the right to read it may be gone.
         load()
         "".encode("idna")
+        if any(wiring_tls.Legs.of(route).any for route in plan.routes):
+            encryption.load()
     become(plan.identity)
+
+
+def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     recorded = notice(plan.policy).partition(": ")[2]
     plan.diagnostics.announce(
         "recording", f"mail is being recorded: {recorded}", notice=notice(plan.policy)
@@ -223,13 +249,27 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     if not plan.silent_listeners:
         say_listening(plan.diagnostics, listeners)
     if is_terminal(sys.stderr) and plan.diagnostics.form == "console":
-        host, port = listeners[0].address
-        plan.diagnostics.announce(
-            "waiting",
-            f"waiting for mail clients: POP3, server {host}, port {port}, no encryption;"
-            " Ctrl-C ends",
-        )
+        say_waiting(plan.diagnostics, listeners[0])
     load()  # not earlier: whoever waits for the line above need not wait for structlog
+
+
+_SECURITY = {"pop3": "no encryption", "pop3+stls": "STARTTLS", "pop3s": "SSL/TLS"}
+"""What mail clients call it in their settings."""
+
+
+def say_waiting(diagnostics: Diagnostics, listener: Listener) -> None:
+    """Tell a person what to set in a mail client, in the words of its settings."""
+    host, port = listener.address
+    diagnostics.announce(
+        "waiting",
+        f"waiting for mail clients: POP3, server {host}, port {port},"
+        f" {_SECURITY[listener.url.scheme]}; Ctrl-C ends",
+    )
+    if listener.url.scheme != "pop3" and listener.route.listener_tls.certificate is None:
+        diagnostics.announce(
+            "trust",
+            "they have to trust popproxy's local authority: `popproxy help trust` tells how",
+        )
 
 
 def say_listening(diagnostics: Diagnostics, listeners: Sequence[Listener]) -> None:

@@ -17,6 +17,7 @@ Networks = Annotated[
 ]
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 DEFAULT_LISTEN = "pop3://127.0.0.1:1110"
 
 
@@ -31,6 +32,42 @@ class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
     upstream: Annotated[str, Meta(description="The real server; needed.")] = ""
     allow: Networks = []
+    stls: Annotated[
+        Literal["intercept", "pass", "hide"],
+        Meta(description="What becomes of a client's STLS on a listener that begins in the clear."),
+    ] = "intercept"
+    cert: Annotated[
+        str, Meta(description="A certificate chain in PEM for clients; else popproxy makes one.")
+    ] = ""
+    key: Annotated[
+        str, Meta(description="The key of cert in PEM; needed unless it is in cert's file.")
+    ] = ""
+    client_tls_minimum: Annotated[
+        TlsVersion, Meta(description="The oldest version of TLS that clients may speak.")
+    ] = "1.2"
+    upstream_ca: Annotated[
+        str, Meta(description="Certificates in PEM to trust, instead of the system's.")
+    ] = ""
+    pin: Annotated[
+        list[str],
+        Meta(description="sha256: and the fingerprint of a server's certificate to accept alone."),
+    ] = []
+    insecure: Annotated[bool, Meta(description="Accept any certificate of the server.")] = False
+    client_certificate: Annotated[
+        str, Meta(description="A certificate chain in PEM that the server may ask popproxy for.")
+    ] = ""
+    client_key: Annotated[
+        str, Meta(description="The key of client_certificate; needed unless in the same file.")
+    ] = ""
+    server_name: Annotated[
+        str, Meta(description="The name that the server's certificate has to hold.")
+    ] = ""
+    sni: Annotated[str, Meta(description="The name to ask the server for; none sends no name.")] = (
+        ""
+    )
+    upstream_tls_minimum: Annotated[
+        TlsVersion, Meta(description="The oldest version of TLS that the server may speak.")
+    ] = "1.2"
 
 
 class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +92,18 @@ class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_log: Annotated[
         bool, Meta(description="Forward no byte that could not be recorded.")
     ] = False
+
+
+class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS, for all routes."""
+
+    authority: Annotated[
+        str, Meta(description="The folder of the local authority; a place of its own if empty.")
+    ] = ""
+    keys: Annotated[
+        str,
+        Meta(description="Write TLS keys to this file, which ends in .SECRET: a danger."),
+    ] = ""
 
 
 class LimitsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +172,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     route: Annotated[list[RouteSettings], Meta(description="One table for each listener.")] = []
     record: RecordSettings = RecordSettings()
+    tls: TlsSettings = TlsSettings()
     limits: LimitsSettings = LimitsSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
     log: LogSettings = LogSettings()
@@ -132,6 +182,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 SECTIONS: dict[str, type[Struct]] = {
     "route": RouteSettings,
     "record": RecordSettings,
+    "tls": TlsSettings,
     "limits": LimitsSettings,
     "timeouts": TimeoutsSettings,
     "log": LogSettings,

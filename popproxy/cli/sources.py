@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 
 import click
@@ -22,6 +22,7 @@ from popproxy.cli.config import (
 )
 from popproxy.cli.errors import CommandError, Problem, Status, nearest
 from popproxy.cli.options import given_settings
+from popproxy.cli.routes import over, read_route_options
 from popproxy.cli.settings import SECTIONS
 from popproxy.cli.toml_lines import Path, line_numbers
 
@@ -224,70 +225,24 @@ def read_environment(layers: Layers, env: Mapping[str, str]) -> None:
             )
         )
     elif route:
-        layers.routes = [{**(layers.routes[0] if layers.routes else {}), **route}]
+        layers.routes = [over(layers.routes[0] if layers.routes else {}, route)]
 
 
 def read_options(layers: Layers, options: Mapping[tuple[str, str], tuple[str, object]]) -> None:
-    """Lay options over the other layers.
+    """Lay options over the other layers; those of routes are left to `read_route_options`.
 
     Args:
         layers: Takes entries and problems.
         options: By section and key: the option's name and its value, checked by the parser.
     """
     for (section, key), (name, value) in options.items():
+        if section == "route":
+            continue
         entry = checked(
             section, key, value, where=f"option {name}", problems=layers.problems, text=False
         )
         if entry is not None:
             layers.entries[section, key] = entry
-
-
-def read_route_options(
-    layers: Layers, listen: Sequence[str], upstream: Sequence[str], allow: Sequence[str]
-) -> None:
-    """Make routes of `--listen` and `--upstream`, in pairs; they replace all others.
-
-    `--allow` goes for every route, also for those of the file.
-    """
-    if listen or upstream:
-        if len(upstream) > 1 and len(listen) != len(upstream):
-            layers.problems.append(
-                Problem(
-                    where="option --listen",
-                    key="",
-                    what=f"{len(upstream)} times --upstream, but {len(listen)} times --listen",
-                    hint="give both for each route, in the same order",
-                )
-            )
-        elif len(listen) > max(1, len(upstream)) or (listen and not upstream and not layers.routes):
-            layers.problems.append(
-                Problem(
-                    where="option --listen",
-                    key="",
-                    what="a listener has no upstream",
-                    hint="add --upstream pop3://SERVER, the server it stands for",
-                )
-            )
-        elif listen and not upstream and len(layers.routes) > 1:
-            layers.problems.append(
-                Problem(
-                    where="option --listen",
-                    key="",
-                    what=f"there are {len(layers.routes)} routes, and this cannot say which",
-                    hint="give --upstream too, or change the configuration",
-                )
-            )
-        elif upstream:
-            layers.routes = [
-                {"upstream": Entry(server, "option --upstream")}
-                | ({"listen": Entry(listen[index], "option --listen")} if listen else {})
-                for index, server in enumerate(upstream)
-            ]
-        else:
-            layers.routes[0]["listen"] = Entry(listen[0], "option --listen")
-    if allow:
-        for route in layers.routes:
-            route["allow"] = Entry(list(allow), "option --allow")
 
 
 def read_all(
@@ -308,8 +263,8 @@ def read_all(
     if file is not None:
         read_file(layers, file)
     read_environment(layers, env)
-    read_options(layers, given_settings(context))
-    read_route_options(
-        layers, context.params["listen"], context.params["upstream"], context.params["allow"]
-    )
+    given = given_settings(context)
+    read_options(layers, given)
+    params = context.params
+    read_route_options(layers, params["listen"], params["upstream"], params["allow"], given)
     return build(layers, check)

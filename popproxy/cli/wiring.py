@@ -1,14 +1,17 @@
 """From settings to what the relay is told, and what is wrong with them beyond their types.
 
-Every check that needs no socket and no file is made here, for `config check` and for `run` alike.
-Files are checked when sinks are made (`popproxy.cli.outputs`), sockets by the relay.
+Every check that needs no socket is made here, for `config check` and for `run` alike. Files of TLS
+are looked for; what is in them is read when the relay starts. Files to write to are checked when
+sinks are made (`popproxy.cli.outputs`), sockets by the relay.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from popproxy.cli import wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import Problem
 from popproxy.privacy import Policy
@@ -16,12 +19,6 @@ from popproxy.relay import Limits, Network, Route, Timeouts, Url, UrlError, pars
 from popproxy.relay.url import is_address
 from popproxy.sinks.files import descriptor_of
 from popproxy.sinks.naming import Template, TemplateError
-
-TLS_LATER = (
-    "popproxy does not speak TLS yet: it comes with a later version; until then use pop3://, and"
-    " only where nobody else can listen"
-)
-
 
 STDOUT = 1
 
@@ -48,7 +45,7 @@ def _url(configuration: Configuration, index: int, key: str, problems: list[Prob
                 where=f"route {index + 1}",
                 key=f"route.{key}",
                 what="no server is named",
-                hint=f'add {key} = "pop3://pop.example.org"',
+                hint=f'add {key} = "pop3s://pop.example.org"',
             )
         )
         return None
@@ -56,13 +53,6 @@ def _url(configuration: Configuration, index: int, key: str, problems: list[Prob
         url = parse_url(text, listener=key == "listen")
     except UrlError as error:
         problems.append(Problem(where=where, key=f"route.{key}", what=str(error)))
-        return None
-    if url.scheme != "pop3":
-        problems.append(
-            Problem(
-                where=where, key=f"route.{key}", what=f"{url.scheme}:// means TLS", hint=TLS_LATER
-            )
-        )
         return None
     return url
 
@@ -88,17 +78,21 @@ def _networks(
     return tuple(networks)
 
 
-def make_routes(configuration: Configuration, problems: list[Problem]) -> list[Route]:
+def make_routes(
+    configuration: Configuration, problems: list[Problem], authority: Path = Path()
+) -> list[Route]:
     """Make the relay's routes.
 
     Args:
         configuration: What was read.
         problems: Takes what is wrong.
+        authority: The folder of the local authority, if the settings name no other.
 
     Returns:
         The routes that can be made.
     """
     routes: dict[int, Route] = {}
+    legs: dict[int, wiring_tls.Legs] = {}
     for index, settings in enumerate(configuration.settings.route):
         listen = _url(configuration, index, "listen", problems)
         upstream = _url(configuration, index, "upstream", problems)
@@ -106,7 +100,16 @@ def make_routes(configuration: Configuration, problems: list[Problem]) -> list[R
         if listen is None or upstream is None:
             continue
         name = settings.name or f"{upstream.host}:{upstream.port}"
-        routes[index] = Route(name=name, listen=listen, upstream=upstream, allow=allow)
+        routes[index] = Route(
+            name=name,
+            listen=listen,
+            upstream=upstream,
+            allow=allow,
+            stls=settings.stls,
+            listener_tls=wiring_tls.listener_tls(configuration, index, authority),
+            upstream_tls=wiring_tls.upstream_tls(configuration, index),
+        )
+        legs[index] = wiring_tls.Legs(listen=listen, upstream=upstream, stls=settings.stls)
         if not is_loopback(listen.host) and not settings.allow:
             problems.append(
                 Problem(
@@ -116,6 +119,7 @@ def make_routes(configuration: Configuration, problems: list[Problem]) -> list[R
                     hint="name the networks that may connect, as --allow 192.0.2.0/24",
                 )
             )
+    problems.extend(wiring_tls.check(configuration, legs))
     problems.extend(_clashes(configuration, routes))
     return list(routes.values())
 
@@ -139,11 +143,12 @@ def _clashes(configuration: Configuration, routes: Mapping[int, Route]) -> Itera
     """
     for index, route in routes.items():
         for number, earlier in routes.items():
-            if number < index and route.listen.port and route.listen == earlier.listen:
+            here, there = route.listen, earlier.listen
+            if number < index and here.port and (here.host, here.port) == (there.host, there.port):
                 yield Problem(
                     where=configuration.origins["route", index, "listen"],
                     key="route.listen",
-                    what=f"two routes listen on {route.listen}",
+                    what=f"two routes listen on {here}",
                     hint="give each route a port of its own, with listen or --listen",
                 )
         upstream = route.upstream

@@ -37,6 +37,14 @@ _UNREAD = 64 * 1024
 _Context = TypeVar("_Context")
 
 
+def load() -> None:
+    """Import now what is imported when TLS is first spoken: later it may be out of reach (P70)."""
+    from popproxy.relay import tls_leg
+    from popproxy.tls import client, facts, handshake, leaves
+
+    del tls_leg, client, facts, handshake, leaves
+
+
 class Encrypted(NamedTuple):
     """A leg under TLS.
 

@@ -10,16 +10,19 @@ _BODIES = {
     "headers": "of messages only the headers are recorded",
     "none": "the content of messages is not recorded",
 }
+_KEYS = "; the keys of TLS connections are written to a file, which can decrypt them"
 
 
-def notice(policy: Policy) -> str:
+def notice(policy: Policy, *, keys_logged: bool = False) -> str:
     """Say in one sentence that mail is recorded and how, for banners and session records.
 
     Args:
         policy: How sessions are recorded.
+        keys_logged: Whether the keys of TLS are written to a file (P16).
     """
     users = "user names are replaced by pseudonyms" if policy.mask_users else "user names are shown"
     return (
         "popproxy records this mail session:"
-        f" {_BODIES[policy.body]}; passwords and other credentials are shown as {MASK}; {users}."
+        f" {_BODIES[policy.body]}; passwords and other credentials are shown as {MASK}; {users}"
+        f"{_KEYS if keys_logged else ''}."
     )

@@ -112,6 +112,7 @@ async def serve(
     stop: trio.Event,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
+    bound: Callable[[], None] | None = None,
     task_status: trio.TaskStatus[list[Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Relay and record sessions until told to stop.
@@ -124,6 +125,8 @@ async def serve(
             by themselves, then they are ended with the reason `shutdown` (P63).
         limits: How much is served at once.
         timeouts: How long things may take.
+        bound: Called when the listeners are bound, before anything else is done: root can be given
+            up then (P70).
         task_status: Started with the open listeners, whose `url` tells the port.
 
     Raises:
@@ -138,6 +141,8 @@ async def serve(
     listeners = await open_listeners(routes, timeouts.resolve)
     acceptor = Acceptor()
     try:
+        if bound is not None:
+            bound()
         own.listens(listener.address for listener in listeners)
         for route, upstream in zip(routes, upstreams, strict=True):
             await _refuse_loop(route, upstream, own)
@@ -150,7 +155,7 @@ async def serve(
                 connector=upstream,
                 hub=hub,
                 policy=policy,
-                notice=notice(policy),
+                notice=notice(policy, keys_logged=_logs_keys(route)),
                 manner=_manner(route),
                 encryption=encryption,
                 limits=limits,
@@ -194,6 +199,10 @@ def _close(listeners: Sequence[Listener]) -> None:
         if listener.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(listener.socket)
             listener.socket.close()
+
+
+def _logs_keys(route: Route) -> bool:
+    return bool(route.listener_tls.key_log or route.upstream_tls.key_log)
 
 
 def _manner(route: Route) -> Manner:

@@ -99,7 +99,7 @@ def parse_url(text: str, *, listener: bool) -> Url:
     host, port = _split_authority(authority, nearest or example)
     if not host:
         raise UrlError(f"{_shown(text)} has no host: write {nearest or example}")
-    if not _is_host(host):
+    if not is_host(host):
         raise UrlError(
             f"{_shown(host)} is neither a host name nor an address: write {nearest or example}"
         )
@@ -118,6 +118,24 @@ def parse_url(text: str, *, listener: bool) -> Url:
 def is_address(host: str) -> bool:
     """Say whether a host is a numeric IPv4 or IPv6 address (without brackets)."""
     return _is_ipv4(host) or _is_ipv6(host)
+
+
+def is_host(host: str) -> bool:
+    """Say whether a text is a numeric address (without brackets) or could be a host name."""
+    if is_address(host):
+        return True
+    if not host.isprintable():
+        return False
+    try:
+        ascii_host = host.encode("idna").decode("ascii") if not host.isascii() else host
+    except UnicodeError:
+        return False
+    ascii_host = ascii_host.removesuffix(".")
+    labels = ascii_host.split(".")
+    if len(ascii_host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return False
+    # A name whose last label is a number would be read as an IPv4 address by some resolvers.
+    return not labels[-1].isdigit()
 
 
 def _nearest_scheme(text: str) -> Scheme:
@@ -175,7 +193,7 @@ def _nearest(scheme: Scheme, authority: str, default: int, *, listener: bool) ->
             host, port = (port, "") if ":" not in authority else ("", port)
     if not host and listener:
         host = "127.0.0.1"
-    if not _is_host(host):
+    if not is_host(host):
         return ""
     number = _port(port)
     if number is None or (number == 0 and not listener):
@@ -189,24 +207,6 @@ def _port(text: str) -> int | None:
         return None
     number = int(text)
     return number if number <= 65535 else None
-
-
-def _is_host(host: str) -> bool:
-    """Say whether a text is a numeric address or could be a host name."""
-    if is_address(host):
-        return True
-    if not host.isprintable():
-        return False
-    try:
-        ascii_host = host.encode("idna").decode("ascii") if not host.isascii() else host
-    except UnicodeError:
-        return False
-    ascii_host = ascii_host.removesuffix(".")
-    labels = ascii_host.split(".")
-    if len(ascii_host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        return False
-    # A name whose last label is a number would be read as an IPv4 address by some resolvers.
-    return not labels[-1].isdigit()
 
 
 def _is_ipv4(host: str) -> bool:

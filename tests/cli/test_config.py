@@ -12,13 +12,13 @@ import pytest
 
 from popproxy.cli.config import Configuration, Layers, build
 from popproxy.cli.errors import CommandError, ConfigurationError
+from popproxy.cli.routes import read_route_options
 from popproxy.cli.settings import SECTIONS, RouteSettings, Settings, json_schema
 from popproxy.cli.sources import (
     find_file,
     read_environment,
     read_file,
     read_options,
-    read_route_options,
     read_text,
 )
 from popproxy.relay import Limits, Timeouts
@@ -58,7 +58,7 @@ def test_the_example_names_every_setting_with_its_default() -> None:
         table = content[section][0] if section == "route" else content[section]
         expected = msgspec.to_builtins(type_())
         if section == "route":
-            assert table.pop("upstream") == "pop3://pop.example.org"
+            assert table.pop("upstream") == "pop3s://pop.example.org"
             del expected["upstream"]
         assert table == expected
         assert list(table) == list(expected), "in the order of the types"
@@ -68,7 +68,7 @@ def test_the_example_is_valid() -> None:
     layers = Layers()
     read_file(layers, EXAMPLE)
     settings = build(layers).settings
-    assert settings == Settings(route=[RouteSettings(upstream="pop3://pop.example.org")])
+    assert settings == Settings(route=[RouteSettings(upstream="pop3s://pop.example.org")])
 
 
 def test_defaults_are_the_relays_own() -> None:
@@ -218,12 +218,14 @@ idle = 3
 connections = 0
 [[route]]
 upstream = 110
+client_tls_minimum = 1.1
+stls = "hied"
 [timeouts]
 idle = nan
 """
     assert problems(text) == [
-        "popproxy.toml:1: colour: there is no such section (valid are route, record, limits,"
-        " timeouts, log, process)",
+        "popproxy.toml:1: colour: there is no such section (valid are route, record, tls,"
+        " limits, timeouts, log, process)",
         "popproxy.toml:2: recrod: there is no such section (did you mean record?)",
         "popproxy.toml:5: record.bdoy: there is no such setting (did you mean body?)",
         'popproxy.toml:6: record.body: expected one of "full", "headers", "none", found "ful"'
@@ -235,7 +237,11 @@ idle = nan
         " timeouts)",
         "popproxy.toml:11: limits.connections: expected a whole number of at least 1, found 0",
         "popproxy.toml:13: route.upstream: expected a string in quotes, found 110",
-        "popproxy.toml:15: timeouts.idle: expected a number greater than 0, found nan",
+        'popproxy.toml:14: route.client_tls_minimum: expected one of "1.0", "1.1", "1.2", "1.3",'
+        ' found 1.1 (write "1.1")',
+        'popproxy.toml:15: route.stls: expected one of "intercept", "pass", "hide", found "hied"'
+        " (did you mean hide?)",
+        "popproxy.toml:17: timeouts.idle: expected a number greater than 0, found nan",
     ]
 
 
@@ -343,12 +349,13 @@ def test_lists_in_lists_without_end_are_a_problem_of_the_file() -> None:
 
 
 def routes(
-    listen: list[str], upstream: list[str], allow: list[str], text: str = ""
+    listen: list[str], upstream: list[str], allow: list[str], text: str = "", **options: object
 ) -> list[RouteSettings]:
     layers = Layers()
     if text:
         read_text(layers, text, "popproxy.toml")
-    read_route_options(layers, listen, upstream, allow)
+    given = {("route", key): (f"--{key}", value) for key, value in options.items()}
+    read_route_options(layers, listen, upstream, allow, given)
     return build(layers).settings.route
 
 
@@ -387,6 +394,72 @@ def test_listen_alone_changes_the_only_route() -> None:
 def test_routes_that_do_not_pair(listen: list[str], upstream: list[str], text: str) -> None:
     with pytest.raises(ConfigurationError, match="option --listen"):
         routes(listen, upstream, [], text)
+
+
+def test_options_of_tls_go_for_every_route() -> None:
+    made = routes(["pop3://:1", "pop3://:2"], ["pop3s://a", "pop3s://b"], [], upstream_ca="ca.pem")
+    assert [one.upstream_ca for one in made] == ["ca.pem", "ca.pem"]
+    made = routes([], [], [], TWO, client_tls_minimum="1.3")
+    assert [(one.upstream, one.client_tls_minimum) for one in made] == [
+        ("pop3://a", "1.3"),
+        ("pop3://b", "1.3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"insecure": True}, {"pin": ["sha256:" + "0" * 64]}, {"server_name": "a"}, {"sni": "a"}],
+)
+def test_p32_what_is_about_one_server_goes_for_no_other(given: dict[str, object]) -> None:
+    (key,) = given
+    with pytest.raises(ConfigurationError, match=rf"option --{key}: there are 2 routes.*\[\[route"):
+        routes([], [], [], TWO, **given)
+    (one,) = routes([], ["pop3s://c"], [], TWO, **given)
+    assert getattr(one, key) == given[key]
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"), [("cert", "key"), ("client_certificate", "client_key")]
+)
+def test_a_certificate_of_a_later_layer_does_without_the_key_of_an_earlier(
+    certificate: str, key: str
+) -> None:
+    text = f'[[route]]\nupstream = "pop3s://a"\n{certificate} = "a.pem"\n{key} = "a.key"\n'
+    (file,) = routes([], [], [], text)
+    assert (getattr(file, certificate), getattr(file, key)) == ("a.pem", "a.key")
+    (option,) = routes([], [], [], text, **{certificate: "b.pem"})
+    assert (getattr(option, certificate), getattr(option, key)) == ("b.pem", "")
+    variable = f"POPPROXY_ROUTE__{certificate.upper()}"
+    (environment,) = configuration(text, {variable: "c.pem"}).settings.route
+    assert (getattr(environment, certificate), getattr(environment, key)) == ("c.pem", "")
+    (both,) = routes([], [], [], text, **{certificate: "b.pem", key: "b.key"})
+    assert (getattr(both, certificate), getattr(both, key)) == ("b.pem", "b.key")
+    (key_only,) = routes([], [], [], text, **{key: "b.key"})
+    assert (getattr(key_only, certificate), getattr(key_only, key)) == ("a.pem", "b.key")
+
+
+def test_tls_in_the_environment() -> None:
+    env = {
+        "POPPROXY_ROUTE__UPSTREAM": "pop3s://pop.example.org",
+        "POPPROXY_ROUTE__PIN": f'["sha256:{"a" * 64}", "sha256:{"b" * 64}"]',
+        "POPPROXY_ROUTE__STLS": "hide",
+        "POPPROXY_ROUTE__INSECURE": "true",
+        "POPPROXY_ROUTE__UPSTREAM_TLS_MINIMUM": "1.3",
+        "POPPROXY_TLS__AUTHORITY": "/var/lib/popproxy",
+    }
+    result = configuration(env=env)
+    (one,) = result.settings.route
+    assert one.pin == ["sha256:" + "a" * 64, "sha256:" + "b" * 64]
+    assert (one.stls, one.insecure, one.upstream_tls_minimum) == ("hide", True, "1.3")
+    assert result.settings.tls.authority == "/var/lib/popproxy"
+    assert result.origins["route", 0, "pin"] == "POPPROXY_ROUTE__PIN"
+
+
+def test_a_wrong_value_of_a_routes_option_is_told() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"option --stls: expected one of .*did you mean pa"
+    ):
+        routes([], ["pop3://a"], [], stls="pas")
 
 
 def test_problems_are_json_safe_text() -> None:

@@ -72,7 +72,17 @@ def test_help_of_run_has_groups_examples_exit_statuses_and_where_to_read_on(
 ) -> None:
     main(["run", "--help"], {})
     text = capsys.readouterr().out
-    for title in ("Route:", "Output:", "Privacy:", "Display:", "Examples:", "Exit status:"):
+    for title in (
+        "Route:",
+        "TLS with clients:",
+        "TLS with the server:",
+        "URLs:",
+        "Output:",
+        "Privacy:",
+        "Display:",
+        "Examples:",
+        "Exit status:",
+    ):
         assert f"\n{title}\n" in text
     assert "130  interrupted" in text
     assert "popproxy help" in text
@@ -150,7 +160,9 @@ def test_every_option_that_stands_for_a_setting_names_one() -> None:
 
 
 def test_unknown_options_and_verbs_get_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Did you mean --upstream or --user?" in failing(capsys, "run", "--upsteam", "x")
+    assert "Did you mean --upstream or --upstream-ca or --user?" in failing(
+        capsys, "run", "--upsteam", "x"
+    )
     assert "'popproxy run --help'" in failing(capsys, "run", "--nonsense")
     assert "Did you mean demo?" in failing(capsys, "dmeo")
     assert "'full', 'headers', 'none'" in failing(capsys, "run", "--body", "some")
@@ -162,7 +174,7 @@ def test_a_run_without_an_upstream_says_what_to_do(
 ) -> None:
     said = failing(capsys, "run")
     assert "no upstream server" in said
-    assert "--upstream pop3://" in said
+    assert "--upstream pop3s://" in said
     assert "popproxy demo" in said
 
 
@@ -248,6 +260,7 @@ def test_config_show_is_a_configuration_file(
 ) -> None:
     Path("popproxy.toml").write_text('[[route]]\nupstream = "pop3://a"\n[log]\nquiet = true\n')
     argv = ["config", "show", "--origin", "--body", "none", "--mask-users", "-q"]
+    argv += ["--pin", "sha256:a", "--pin", "sha256:b", "--stls", "hide", "--tls-keys", "k.SECRET"]
     assert main(argv, {"POPPROXY_TIMEOUTS__IDLE": "900"}) == 0
     shown = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in shown.splitlines()]
@@ -257,6 +270,10 @@ def test_config_show_is_a_configuration_file(
     assert "quiet = true # option --quiet" in lines
     assert "idle = 900 # POPPROXY_TIMEOUTS__IDLE" in lines
     assert "connect = 10 # default" in lines
+    assert 'pin = ["sha256:a", "sha256:b"] # option --pin' in lines
+    assert 'stls = "hide" # option --stls' in lines
+    assert 'keys = "k.SECRET" # option --tls-keys' in lines
+    assert 'client_tls_minimum = "1.2" # default' in lines
     Path("again.toml").write_text(shown)
     assert main(["config", "show", "--config", "again.toml"], {}) == 0
     again = capsys.readouterr().out.splitlines()[1:]
@@ -274,10 +291,14 @@ def test_config_check_names_the_routes_of_a_good_file(
     example = Path(__file__).parents[2] / "config" / "popproxy.toml"
     assert main(["config", "check", str(example)], {}) == 0
     assert capsys.readouterr().out == f"{example}: no mistakes; 1 route\n"
-    Path("popproxy.toml").write_text('[[route]]\nupstream = "pop3s://a"\n[log]\nlevel = 3\n')
+    Path("popproxy.toml").write_text(
+        '[[route]]\nupstream = "pop3s://a"\nkey = "k"\npin = ["sha1:x"]\n[log]\nlevel = 3\n'
+    )
     said = failing(capsys, "config", "check")
-    assert "popproxy.toml:2: route.upstream: pop3s:// means TLS" in said
-    assert "popproxy.toml:4: log.level: expected one of" in said
+    assert "popproxy.toml:3: route.key: a key without its certificate" in said
+    assert "popproxy.toml:3: route.key: there is no file k" in said
+    assert "popproxy.toml:4: route.pin: expected sha256:" in said
+    assert "popproxy.toml:6: log.level: expected one of" in said
 
 
 def test_config_check_without_a_file(capsys: pytest.CaptureFixture[str], home: Path) -> None:
@@ -381,6 +402,24 @@ def test_completion_answers_the_shell(
     monkeypatch.setenv("COMP_CWORD", "2")
     assert main([], {"_POPPROXY_COMPLETE": "bash_complete"}) == 0
     assert "--listen" in capsys.readouterr().out
+
+
+def test_completion_knows_options_of_tls_and_their_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def completed(words: str) -> set[str]:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        assert main([], {"_POPPROXY_COMPLETE": "bash_complete"}) == 0
+        return {line.partition(",")[2] for line in capsys.readouterr().out.splitlines()}
+
+    assert completed("popproxy run --stls ") == {"intercept", "pass", "hide"}
+    assert completed("popproxy run --client-") == {
+        "--client-certificate",
+        "--client-key",
+        "--client-tls-minimum",
+    }
+    assert completed("popproxy run --upstream-tls-minimum 1.") == {"1.0", "1.1", "1.2", "1.3"}
 
 
 def test_the_bash_script_works_in_bash(capsys: pytest.CaptureFixture[str]) -> None:

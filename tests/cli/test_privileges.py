@@ -110,7 +110,7 @@ print((os.getresuid(), os.getresgid(), os.getgroups()) == before)
 
 @only_root
 def test_a_user_that_can_be_root_again_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    identity = privileges.Identity("somebody", 65_000, 65_000, (65_000,))
+    identity = privileges.Identity("somebody", 65_000, 65_000, (65_000,), "/nonexistent")
     for name in ("setgroups", "setresgid", "setresuid"):
         monkeypatch.setattr(os, name, lambda *_: None)
     monkeypatch.setattr(os, "setuid", lambda _: None)
@@ -124,7 +124,7 @@ def test_without_the_right_to_it_is_said_so(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "setgroups", refuse)
     with pytest.raises(CommandError, match="cannot become somebody"):
-        privileges.become(privileges.Identity("somebody", 65_000, 65_000, ()))
+        privileges.become(privileges.Identity("somebody", 65_000, 65_000, (), "/nonexistent"))
 
 
 def test_p14_no_core_dumps() -> None:

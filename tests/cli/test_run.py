@@ -11,102 +11,33 @@ import pwd
 import re
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.support.proxy import Proxy, command
-from tests.support.root import IS_ROOT, only_root
+from tests.support.root import only_root
+from tests.support.running import (
+    AS_ROOT,
+    LISTENING,
+    NOWHERE,
+    answering,
+    connected,
+    run,
+    started,
+)
 from tests.support.waiting import PATIENCE, until
-
-AS_ROOT = ("--user", "root") if IS_ROOT else ()
-NOWHERE = "pop3://127.0.0.1:9"
-ENVIRONMENT = {
-    name: value
-    for name, value in os.environ.items()
-    if not name.startswith(("POPPROXY_", "XDG_", "COVERAGE")) and name not in ("NO_COLOR", "HOME")
-}
-LISTENING = re.compile(rb"listening on pop3://127\.0\.0\.1:(\d+)")
-
-
-class _Upstream(socketserver.StreamRequestHandler):
-    """Greets, says +OK to whatever comes, and leaves when the client does."""
-
-    def handle(self) -> None:
-        self.wfile.write(b"+OK ready\r\n")
-        with contextlib.suppress(ConnectionError):
-            for _ in self.rfile:
-                self.wfile.write(b"+OK\r\n")
 
 
 @pytest.fixture
 def upstream() -> Iterator[int]:
     """The port of a server."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Upstream) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
-
-
-def connected(port: int) -> socket.socket:
-    """Connect to the proxy and read the upstream's greeting."""
-    client = socket.create_connection(("127.0.0.1", port), PATIENCE)
-    assert client.recv(100) == b"+OK ready\r\n"
-    return client
-
-
-def ended(process: subprocess.Popen[bytes]) -> bool:
-    return process.poll() is not None
-
-
-def run(*argv: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run something that ends by itself."""
-    return subprocess.run(
-        [command(), *argv],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        env={**ENVIRONMENT, "HOME": str(cwd), **more},
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-@contextlib.contextmanager
-def started(
-    *argv: str, cwd: Path, stdout: int | None = None, **more: str
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start something that listens; give the process and the port. Its stderr is in a file."""
-    cwd.mkdir(exist_ok=True)
-    with (cwd / "stderr").open("wb") as err, (cwd / "stdout").open("wb") as out:
-        process = subprocess.Popen(
-            [command(), *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=out if stdout is None else stdout,
-            stderr=err,
-            cwd=cwd,
-            env={**ENVIRONMENT, "HOME": str(cwd), **more},
-        )
-    try:
-        found = until(
-            lambda: LISTENING.search((cwd / "stderr").read_bytes()) or ended(process),
-            "the line 'listening on'",
-        )
-        assert isinstance(found, re.Match), (cwd / "stderr").read_text()
-        yield process, int(found[1])
-    finally:
-        process.kill()
-        process.wait()
+    with answering() as port:
+        yield port
 
 
 # Signals
@@ -168,7 +99,11 @@ def test_a_port_in_use_is_status_3(upstream: int, tmp_path: Path) -> None:
     ("argv", "said"),
     [
         (["--upstream", "pop.example.org"], "write pop3://pop.example.org"),
-        (["--upstream", "pop3s://pop.example.org"], "later version"),
+        (["--upstream", "pop3s://pop.example.org", "--cert", "gone.pem"], "no file gone.pem"),
+        (["--upstream", "pop3s://pop.example.org", "--pin", "sha1:0"], "that is SHA-1"),
+        (["--upstream", NOWHERE, "--tls-keys", "keys"], "write keys.SECRET"),
+        (["--upstream", NOWHERE, "--tls-keys", "gone/x.SECRET"], "cannot be written: No such"),
+        (["--upstream", NOWHERE, "--stls", "hide", "--pin", f"sha256:{'0' * 64}"], "pop3s://127"),
         (["--upstream", NOWHERE, "--listen", NOWHERE], "a loop"),
         (["--upstream", NOWHERE, "--jsonl", "."], "names a directory"),
         (["--upstream", NOWHERE, "--text", "/proc/nowhere/x"], "cannot be used for log files"),
@@ -199,8 +134,6 @@ def test_p70_root_becomes_the_user_and_files_are_that_users(upstream: int) -> No
     # pytest's own folders are closed to others, and this one has to be nobody's.
     nobody = pwd.getpwnam("nobody")
     with contextlib.ExitStack() as stack:
-        from tempfile import TemporaryDirectory
-
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="popproxy-test-")))
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         argv = ("--user", "nobody", "--listen", "pop3://127.0.0.1:0", "--jsonl", "logs/x.jsonl")

@@ -58,14 +58,14 @@ def test_the_configuration_is_shown_without_the_relay() -> None:
     assert not loaded_by("config", "schema") & (HEAVY - {"msgspec"})
 
 
-def test_a_run_loads_structlog_and_rich_only_when_needed() -> None:
+def test_a_run_loads_structlog_rich_and_cryptography_only_when_needed() -> None:
     script = "import sys, popproxy.cli.run; print(*{m.partition('.')[0] for m in sys.modules})"
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     loaded = set(result.stdout.split())
     assert {"trio", "msgspec"} <= loaded
-    assert not loaded & {"structlog", "rich", "rich_click"}
+    assert not loaded & {"structlog", "rich", "rich_click", "cryptography", "truststore"}
 
 
 def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(

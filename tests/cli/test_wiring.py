@@ -80,12 +80,18 @@ def test_what_is_wrong_with_a_route_is_said_with_its_place(
     assert said in mistake
 
 
-@pytest.mark.parametrize("scheme", ["pop3s", "pop3+stls"])
-@pytest.mark.parametrize("key", ["listen", "upstream"])
-def test_tls_is_understood_and_put_off(scheme: str, key: str) -> None:
-    (mistake,) = mistakes(route(**{key: f"{scheme}://127.0.0.1"}))
-    assert f"{scheme}:// means TLS" in mistake
-    assert "later version" in mistake
+@pytest.mark.parametrize(
+    ("listen", "upstream", "expected"),
+    [
+        ("pop3s://127.0.0.1", "pop3s://a", (Url("pop3s", "127.0.0.1", 1995), 995)),
+        ("pop3+stls://127.0.0.1", "pop3+stls://a", (Url("pop3+stls", "127.0.0.1", 1110), 110)),
+    ],
+)
+def test_urls_of_tls_have_their_ports(
+    listen: str, upstream: str, expected: tuple[Url, int]
+) -> None:
+    (made,) = make_routes(configured(route(listen, upstream=upstream)), [])
+    assert (made.listen, made.upstream.port) == expected
 
 
 def test_p14_a_password_in_a_url_is_not_repeated() -> None:
@@ -103,6 +109,8 @@ def test_p67_other_machines_need_an_allow_list(host: str) -> None:
 def test_two_routes_on_one_port() -> None:
     (mistake,) = mistakes(route(), route(upstream="pop3://other.example.org"))
     assert "two routes listen on pop3://127.0.0.1:1110" in mistake
+    (mistake,) = mistakes(route(), route("pop3+stls://127.0.0.1", upstream="pop3s://other.example"))
+    assert "two routes listen on pop3+stls://127.0.0.1:1110" in mistake
     assert mistakes(route("pop3://127.0.0.1:0"), route("pop3://127.0.0.1:0")) == []
 
 

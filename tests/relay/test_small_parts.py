@@ -193,3 +193,10 @@ def test_p71_the_notice_says_what_is_recorded_and_what_is_masked(
     assert "records" in text
     assert "passwords" in text
     assert ("pseudonyms" in text) is mask_users
+    assert "keys" not in text
+
+
+def test_p16_the_notice_says_that_keys_are_written() -> None:
+    text = notice(Policy(), keys_logged=True)
+    assert text.startswith(notice(Policy()).removesuffix("."))
+    assert "the keys of TLS connections are written to a file" in text
