@@ -18,6 +18,7 @@ PACKAGES = {
     "getmail": "getmail6",
     "mpop": "mpop",
     "mutt": "mutt",
+    "openssl": "openssl",
     "putty": "putty",
     "telnet": "telnet",
     "xdotool": "xdotool",
