@@ -13,7 +13,7 @@ from tests.support.clients import Security
 from tests.support.dovecot import Dovecot
 from tests.support.mails import DOTS, MAILS, digests
 from tests.support.programs import needs
-from tests.support.tls_clients import SPEAKERS, Speaker, account_at
+from tests.support.tls_clients import SPEAKERS, Fetch, Speaker, account_at
 
 SPOKEN = [
     pytest.param(speaker, security, id=f"{speaker.name}-{security}", marks=needs(*speaker.programs))
@@ -30,10 +30,10 @@ REFUSAL = re.compile("certificate|ssl|tls", re.IGNORECASE)
 @needs("dovecot")
 @pytest.mark.parametrize(("speaker", "security"), SPOKEN)
 def test_a_client_fetches_from_dovecot_in_each_way_it_knows(
-    speaker: Speaker, security: Security, dovecot: Dovecot, tmp_path: Path
+    speaker: Speaker, security: Security, fetch: Fetch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     user = dovecot.user(MAILS)
-    fetched = speaker.client(account_at(dovecot, security, user, tmp_path / "home"))
+    fetched = fetch(speaker, account_at(dovecot, security, user, tmp_path / "home"))
     assert digests(fetched.messages) == digests(mail.content for mail in MAILS)
     logins = [line for line in dovecot.log.splitlines() if f"Login: user=<{user}>" in line]
     assert logins
@@ -44,22 +44,22 @@ def test_a_client_fetches_from_dovecot_in_each_way_it_knows(
 @needs("dovecot")
 @pytest.mark.parametrize(("speaker", "security"), REFUSING)
 def test_a_client_refuses_a_server_whose_authority_it_does_not_know(
-    speaker: Speaker, security: Security, dovecot: Dovecot, tmp_path: Path
+    speaker: Speaker, security: Security, fetch: Fetch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     user = dovecot.user([DOTS])
     account = account_at(dovecot, security, user, tmp_path / "home")
     with pytest.raises(Exception, match=REFUSAL):
-        speaker.client(replace(account, ca_file=issue(tmp_path).ca_file))
+        fetch(speaker, replace(account, ca_file=issue(tmp_path).ca_file))
     assert f"Login: user=<{user}>" not in dovecot.log
 
 
 @needs("dovecot")
 @pytest.mark.parametrize(("speaker", "security"), REFUSING)
 def test_a_client_refuses_a_server_under_another_name(
-    speaker: Speaker, security: Security, dovecot: Dovecot, tmp_path: Path
+    speaker: Speaker, security: Security, fetch: Fetch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     user = dovecot.user([DOTS])
     account = account_at(dovecot, security, user, tmp_path / "home")
     with pytest.raises(Exception, match=REFUSAL):
-        speaker.client(replace(account, host=dovecot.host))
+        fetch(speaker, replace(account, host=dovecot.host))
     assert f"Login: user=<{user}>" not in dovecot.log

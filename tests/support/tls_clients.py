@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from tests.support.clients import (
     Account,
     Client,
+    Fetched,
     Security,
     curl,
     fetchmail,
@@ -27,7 +29,8 @@ class Speaker:
     """A client, and the ways that it can speak."""
 
     name: str
-    client: Client
+    client: Client | None
+    """None: it runs for many fetches, and a fixture of its name gives it."""
     programs: tuple[str, ...]
     """What it needs, each one of `tests.support.programs.PACKAGES`."""
     securities: tuple[Security, ...] = EVERY_WAY
@@ -40,8 +43,13 @@ SPEAKERS = (
     Speaker(name="s_client", client=s_client, programs=("openssl",), securities=("stls", "tls")),
     Speaker(name="getmail", client=getmail, programs=("getmail",), securities=("plain", "tls")),
     Speaker(name="mutt", client=mutt, programs=("mutt",)),
+    Speaker(name="thunderbird", client=None, programs=("thunderbird",)),
     Speaker(name="poplib", client=python_poplib, programs=()),
 )
+
+
+Fetch = Callable[[Speaker, Account], Fetched]
+"""Let a client fetch."""
 
 
 class Server(Protocol):
