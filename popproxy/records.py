@@ -152,10 +152,17 @@ class TlsPart(_Part, kw_only=True, frozen=True):
     resumed: bool | None = None
     certificate_sha256: str | None = None
     certificate_names: list[str] = []
+    issuer: Annotated[str, Meta(description="Who issued the certificate.")] | None = None
+    not_before: Annotated[str, Meta(description="Valid from, UTC.")] | None = None
+    not_after: Annotated[str, Meta(description="Valid until, UTC.")] | None = None
     passed_through: Annotated[
         bool, Meta(description="TLS between client and server; popproxy cannot read it.")
     ] = False
+    code: Annotated[str, Meta(description="Why it failed: a stable name.")] | None = None
+    cause: Annotated[str, Meta(description="The same in words.")] | None = None
+    remedy: Annotated[str, Meta(description="What to do about it.")] | None = None
     alert: Annotated[str, Meta(description="The alert, in words.")] | None = None
+    alert_from: Annotated[str, Meta(description="Who sent the alert.")] | None = None
     truncated: Annotated[bool, Meta(description="Ended without close_notify.")] = False
     record_types: Annotated[
         dict[str, int], Meta(description="Count of TLS records by type, when passed through.")

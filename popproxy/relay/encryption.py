@@ -88,7 +88,7 @@ def failed(failure: TlsFailure, leg: LegName, tls: ssl.SSLSocket | None = None) 
         remedy=failure.remedy or None,
         alert=failure.alert,
         alert_from=failure.alert_from,
-        requested_name=getattr(tls, "requested_name", None),
+        server_name=getattr(tls, "requested_name", None),
     )
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.clients import Account, Fetched
 from tests.support.dovecot import Dovecot
+from tests.support.thunderbird import Thunderbird
+from tests.support.tls_clients import Fetch, Speaker
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,24 @@ def dovecot() -> Iterator[Dovecot]:
     server = Dovecot()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def thunderbird() -> Iterator[Thunderbird]:
+    """One Thunderbird for all tests; each fetch has an account. Needs `needs("thunderbird")`."""
+    program = Thunderbird()
+    yield program
+    program.stop()
+
+
+@pytest.fixture
+def fetch(request: pytest.FixtureRequest) -> Fetch:
+    """Let any of `SPEAKERS` fetch."""
+
+    def run(speaker: Speaker, account: Account) -> Fetched:
+        if speaker.client is None:
+            running: Thunderbird = request.getfixturevalue(speaker.name)
+            return running.fetch(account)
+        return speaker.client(account)
+
+    return run

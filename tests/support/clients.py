@@ -2,7 +2,8 @@
 
 A client fetches every mail of an account and leaves the maildrop as it was, so that the same
 account can be fetched twice. Passwords go in by configuration files with mode 0600, never as
-arguments.
+arguments. Under TLS a client trusts the authority it is given and nothing else, and checks that the
+certificate is for the name it connects to.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import poplib
 import pty
 import re
 import shlex
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from unittest import mock
 
 from tests.support.leaks import PASSWORD
+
+Security = Literal["plain", "stls", "tls"]
+"""How a client speaks: in the clear, in the clear and then TLS by STLS, or TLS from the start."""
 
 SECONDS = 60.0
 """Until a client that does not end by itself is given up."""
@@ -38,6 +44,9 @@ class Account:
     mechanism: str = ""
     """How to log in, in the client's own spelling; empty for the client's own choice."""
     password: str = PASSWORD
+    security: Security = "plain"
+    ca_file: Path = Path("/dev/null")
+    """The authority that the client trusts; the default trusts none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,7 @@ class Fetched:
 Client = Callable[[Account], Fetched]
 
 
-def _private(path: Path, text: str) -> Path:
+def private_file(path: Path, text: str) -> Path:
     """Write a file that only its owner may read, from the first moment on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -62,7 +71,8 @@ def _private(path: Path, text: str) -> Path:
     return path
 
 
-def _environment(account: Account) -> dict[str, str]:
+def environment(account: Account) -> dict[str, str]:
+    """Give what a client finds in its environment: a home of its own, and nothing of ours."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return {**kept, "HOME": str(account.home), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 
@@ -74,7 +84,7 @@ def _run(account: Account, *command: str | Path) -> bytes:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=_environment(account),
+        env=environment(account),
         cwd=account.home,
         timeout=SECONDS,
         check=False,
@@ -100,7 +110,7 @@ def _delivery_agent(account: Account) -> tuple[Path, Path]:
     """Make a folder, and a program that stores what it reads in a new file there."""
     folder = account.home / "fetched"
     folder.mkdir()
-    agent = _private(
+    agent = private_file(
         account.home / "deliver",
         f"#!/bin/sh\nexec cat > $(mktemp {shlex.quote(str(folder))}/XXXXXXXX)\n",
     )
@@ -115,10 +125,16 @@ def _of_files(files: list[Path], output: bytes) -> Fetched:
 def curl(account: Account) -> Fetched:
     """LIST, then one transfer a mail on the same connection."""
     login = f'login-options = "AUTH={account.mechanism}"\n' if account.mechanism else ""
-    url = f"pop3://{account.host}:{account.port}/"
-    common = f'silent\nshow-error\nuser = "{account.user}:{account.password}"\n{login}'
+    scheme = "pop3s" if account.security == "tls" else "pop3"
+    url = f"{scheme}://{account.host}:{account.port}/"
+    common = (
+        f'silent\nshow-error\nuser = "{account.user}:{account.password}"\n{login}'
+        f'cacert = "{account.ca_file}"\n'
+    )
+    if account.security == "stls":
+        common += "ssl-reqd\n"
     listing = _run(
-        account, "curl", "-K", _private(account.home / "list", f'{common}url = "{url}"\n')
+        account, "curl", "-K", private_file(account.home / "list", f'{common}url = "{url}"\n')
     )
     transfers = ""
     files = []
@@ -128,7 +144,8 @@ def curl(account: Account) -> Fetched:
             transfers += f'url = "{url}{number}"\noutput = "{files[-1]}"\n'
     return _of_files(
         files,
-        listing + _run(account, "curl", "-K", _private(account.home / "retr", common + transfers)),
+        listing
+        + _run(account, "curl", "-K", private_file(account.home / "retr", common + transfers)),
     )
 
 
@@ -136,10 +153,13 @@ def fetchmail(account: Account) -> Fetched:
     """Hand each mail to a delivery agent that writes it to a file."""
     folder, agent = _delivery_agent(account)
     login = f"auth {account.mechanism} " if account.mechanism else ""
-    configuration = _private(
+    # "tls1.2+" insists on STLS where "ssl" does not ask for TLS from the start.
+    protocol = {"plain": "''", "stls": "'tls1.2+'", "tls": "'auto' ssl"}[account.security]
+    configuration = private_file(
         account.home / "fetchmailrc",
         f"set invisible\npoll {account.host} service {account.port} protocol POP3 {login}\n"
-        f'  user "{account.user}" password "{account.password}" sslproto ""\n'
+        f'  user "{account.user}" password "{account.password}"\n'
+        f'  sslproto {protocol} sslcertck sslcertfile "{account.ca_file}"\n'
         f'  no rewrite fetchall keep pass8bits mda "{agent}"\n',
     )
     output = _run(account, "fetchmail", "-f", configuration, "--nodetach", "-v", "-v")
@@ -152,22 +172,34 @@ def fetchmail(account: Account) -> Fetched:
 def mpop(account: Account) -> Fetched:
     """Deliver into a Maildir; commands are pipelined if the server offers it."""
     maildir = _maildir(account)
-    configuration = _private(
+    tls = f"tls on\ntls_trust_file {account.ca_file}\n"
+    protection = {
+        "plain": "tls off\n",
+        "stls": f"{tls}tls_starttls on\n",
+        "tls": f"{tls}tls_starttls off\n",
+    }[account.security]
+    configuration = private_file(
         account.home / "mpoprc",
         f"account here\nhost {account.host}\nport {account.port}\nuser {account.user}\n"
-        f"password {account.password}\ntls off\nauth {account.mechanism or 'on'}\n"
+        f"password {account.password}\n{protection}auth {account.mechanism or 'on'}\n"
         f"keep on\nreceived_header off\ndelivery maildir {maildir}\n",
     )
     return _of_maildir(maildir, _run(account, "mpop", "-C", configuration, "here"))
 
 
 def getmail(account: Account) -> Fetched:
-    """Hand each mail to a delivery agent: getmail delivers to a Maildir itself, but not as root."""
+    """Hand each mail to a delivery agent: getmail delivers to a Maildir itself, but not as root.
+
+    It knows no STLS.
+    """
+    kinds = {"plain": "SimplePOP3Retriever", "tls": "SimplePOP3SSLRetriever"}
+    trust = f"ca_certs = {account.ca_file}\n" if account.security == "tls" else ""
     folder, agent = _delivery_agent(account)
     apop = f"use_apop = {account.mechanism == 'APOP'}\n"
-    configuration = _private(
+    configuration = private_file(
         account.home / "getmail" / "getmailrc",
-        f"[retriever]\ntype = SimplePOP3Retriever\nserver = {account.host}\nport = {account.port}\n"
+        f"[retriever]\ntype = {kinds[account.security]}\n"
+        f"server = {account.host}\nport = {account.port}\n{trust}"
         f"username = {account.user}\npassword = {account.password}\n{apop}"
         f"[destination]\ntype = MDA_external\npath = {agent}\nallow_root_commands = true\n"
         "[options]\nread_all = true\ndelete = false\nreceived = false\ndelivered_to = false\n",
@@ -180,12 +212,15 @@ def mutt(account: Account) -> Fetched:
     """On a terminal, fetch the maildrop into a Maildir."""
     maildir = _maildir(account)
     login = f'set pop_authenticators = "{account.mechanism}"\n' if account.mechanism else ""
-    configuration = _private(
+    scheme = "pops" if account.security == "tls" else "pop"
+    stls = "yes" if account.security == "stls" else "no"
+    configuration = private_file(
         account.home / "muttrc",
-        f"set pop_host = 'pop://{account.user}@{account.host}:{account.port}/'\n"
+        f"set pop_host = '{scheme}://{account.user}@{account.host}:{account.port}/'\n"
         f"set pop_pass = '{account.password}'\n{login}set spoolfile = {maildir}\n"
         f"set folder = {account.home}\nset tmpdir = {account.home}\n"
-        "set pop_last = no\nset pop_delete = no\nset ssl_starttls = no\nset ssl_force_tls = no\n"
+        f"set pop_last = no\nset pop_delete = no\nset ssl_starttls = {stls}\n"
+        f"set ssl_force_tls = {stls}\nset ssl_ca_certificates_file = {account.ca_file}\n"
         "set mark_old = no\nset move = no\nset quit = yes\n"
         'push "<fetch-mail><exit>"\n',
     )
@@ -202,7 +237,7 @@ def _run_on_terminal(account: Account, command: list[str]) -> bytes:
         stdin=its,
         stdout=its,
         stderr=its,
-        env=_environment(account),
+        env=environment(account),
         cwd=account.home,
         start_new_session=True,
     ) as process:
@@ -226,9 +261,12 @@ def python_poplib(account: Account) -> Fetched:
     said = []
     messages = []
     with mock.patch.object(poplib, "_MAXLINE", 1 << 20):
-        session = poplib.POP3(account.host, account.port, timeout=SECONDS)
-        with contextlib.closing(session):
+        session = _poplib_session(account)
+        # Where a handshake fails, poplib has closed its socket already.
+        with contextlib.closing(session.sock):
             said.append(session.getwelcome())
+            if account.security == "stls":
+                said.append(session.stls(_trust(account)))
             if account.mechanism == "APOP":
                 said.append(session.apop(account.user, account.password))
             else:
@@ -240,6 +278,16 @@ def python_poplib(account: Account) -> Fetched:
                 messages.append(b"".join(line + b"\r\n" for line in lines))
             said.append(session.quit())
     return Fetched(messages=messages, output=b"\n".join(said))
+
+
+def _trust(account: Account) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=account.ca_file)
+
+
+def _poplib_session(account: Account) -> poplib.POP3:
+    if account.security == "tls":
+        return poplib.POP3_SSL(account.host, account.port, timeout=SECONDS, context=_trust(account))
+    return poplib.POP3(account.host, account.port, timeout=SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Dovecot, started by the tests on loopback from a configuration of their own.
 
-Everything lies in one temporary directory: configuration, passwords, sockets, mail. Dovecot runs
+It speaks POP3 on one port, in the clear and by STLS, and TLS from the start on another. Everything
+lies in one temporary directory: configuration, certificate, passwords, sockets, mail. Dovecot runs
 as a foreground child and is ended by its process id. Started by root it drops to the users that
 Debian's package made and reads mail as `nobody`; started by anybody else it stays that user.
 """
@@ -11,15 +12,16 @@ import grp
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
+from tests.support.certificates import Certificates, issue
 from tests.support.leaks import PASSWORD
 from tests.support.mails import Mail
+from tests.support.ports import free_ports, greets
 from tests.support.programs import find
 from tests.support.waiting import PATIENCE, until
 
@@ -32,7 +34,9 @@ listen = 127.0.0.1
 base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/dovecot.log
-ssl = no
+ssl = yes
+ssl_cert = <{chain_file}
+ssl_key = <{key_file}
 disable_plaintext_auth = no
 auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
@@ -62,7 +66,7 @@ service pop3-login {{
     port = {port}
   }}
   inet_listener pop3s {{
-    port = 0
+    port = {tls_port}
   }}
 }}
 service stats {{
@@ -76,7 +80,9 @@ class Dovecot:
 
     Attributes:
         host: Where it listens.
-        port: Where it listens.
+        port: Where it listens for POP3, which may go on under TLS by STLS.
+        tls_port: Where it listens for TLS from the start.
+        ca_file: The certificate of the authority that signed its certificate.
     """
 
     host = "127.0.0.1"
@@ -86,8 +92,10 @@ class Dovecot:
         self._root = Path(tempfile.mkdtemp(prefix="popproxy-dovecot-"))
         self._root.chmod(0o755)
         self._numbers = count(1)
-        self.port = _free_port()
-        self._configure()
+        self.port, self.tls_port = free_ports(2)
+        certificates = issue(self._root)
+        self.ca_file = certificates.ca_file
+        self._configure(certificates)
         program = find("dovecot")
         assert program, "the test needs a mark: needs('dovecot')"
         self._process = subprocess.Popen(
@@ -100,7 +108,7 @@ class Dovecot:
             self.stop()
             raise
 
-    def _configure(self) -> None:
+    def _configure(self, certificates: Certificates) -> None:
         as_root = os.geteuid() == 0
         me = pwd.getpwuid(os.geteuid())
         mail = pwd.getpwnam("nobody") if as_root else me
@@ -112,6 +120,9 @@ class Dovecot:
                 root=self._root,
                 mechanisms=MECHANISMS,
                 port=self.port,
+                tls_port=self.tls_port,
+                chain_file=certificates.chain_file,
+                key_file=certificates.key_file,
                 internal_user="dovecot" if as_root else me.pw_name,
                 internal_group="dovecot" if as_root else grp.getgrgid(os.getegid()).gr_name,
                 login_user="dovenull" if as_root else me.pw_name,
@@ -122,11 +133,7 @@ class Dovecot:
 
     def _greets(self) -> bool:
         assert self._process.poll() is None, f"Dovecot ended at once:\n{self.log}"
-        try:
-            with socket.create_connection((self.host, self.port), timeout=PATIENCE) as probe:
-                return probe.recv(512).startswith(b"+OK")
-        except OSError:
-            return False
+        return greets(self.host, self.port)
 
     @property
     def log(self) -> str:
@@ -172,10 +179,3 @@ class Dovecot:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._root, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -21,7 +21,11 @@ ADDED_BY_CLIENTS = (
     b"received",
     b"return-path",
     b"status",
+    b"x-account-key",
     b"x-getmail-retrieved-from-mailbox",
+    b"x-mozilla-keys",
+    b"x-mozilla-status",
+    b"x-mozilla-status2",
     b"x-uid",
     b"x-uidl",
 )

@@ -21,6 +21,7 @@ PACKAGES = {
     "openssl": "openssl",
     "putty": "putty",
     "telnet": "telnet",
+    "thunderbird": "thunderbird",
     "xdotool": "xdotool",
     "Xvfb": "xvfb",
 }

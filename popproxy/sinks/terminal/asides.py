@@ -134,8 +134,14 @@ def tls(record: TlsStart | TlsFailed | TlsEnd, palette: Palette) -> list[Segment
     peer = "the client" if part.leg == "client" else "the server"
     match record:
         case TlsFailed():
-            cause = f": {shown(part.alert)}" if part.alert else ""
-            return [(f"no TLS with {peer}", palette.error), (cause, palette.plain)]
+            words = part.cause or part.alert
+            cause = f": {shown(words, 400)}" if words else ""
+            remedy = f" - {shown(part.remedy, 400)}" if part.remedy else ""
+            return [
+                (f"no TLS with {peer}", palette.error),
+                (cause, palette.plain),
+                (remedy, palette.quiet),
+            ]
         case TlsEnd():
             if not part.truncated:
                 return [(f"TLS with {peer} ended", palette.quiet)]
