@@ -143,5 +143,3 @@ def _trust(context: ssl.SSLContext, settings: UpstreamTls) -> None:
         ) from None
     # A server's own certificate in the file vouches for itself, as people expect.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-
-

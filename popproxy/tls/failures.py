@@ -179,8 +179,7 @@ def wrong_pin(told: Told, pins: Iterable[str]) -> TlsFailure:
     more = f" (or {len(wanted) - 1} more)" if len(wanted) > 1 else ""
     return TlsFailure(
         "pin-mismatch",
-        f"the server's certificate is sha256:{told.sha256}, but pinned is"
-        f" sha256:{wanted[0]}{more}",
+        f"the server's certificate is sha256:{told.sha256}, but pinned is sha256:{wanted[0]}{more}",
         remedy=(
             "find out from its administrator whether the server has a new certificate; then pin"
             f" that: --pin sha256:{told.sha256}"
@@ -193,9 +192,7 @@ def no_certificate() -> TlsFailure:
     return TlsFailure("other", "the server presented no certificate that can be read")
 
 
-def _not_verified(
-    error: ssl.SSLCertVerificationError, tls: ssl.SSLSocket, name: str
-) -> TlsFailure:
+def _not_verified(error: ssl.SSLCertVerificationError, tls: ssl.SSLSocket, name: str) -> TlsFailure:
     from popproxy.tls.certificates import peer
 
     told = peer(tls)
@@ -234,9 +231,7 @@ def _not_verified(
         )
     if code == 23:
         return TlsFailure("revoked", "the server's certificate was revoked by its issuer")
-    return TlsFailure(
-        "other", f"the server's certificate cannot be verified: {words}", remedy=pin
-    )
+    return TlsFailure("other", f"the server's certificate cannot be verified: {words}", remedy=pin)
 
 
 def _past(told: Told) -> bool:

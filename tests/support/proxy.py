@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support.waiting import PATIENCE, until
 
-_LISTENING = re.compile(rb"listening on pop3://(?:127\.0\.0\.1|\[::1\]):(\d+)")
+_LISTENING = re.compile(rb"listening on pop3(?:s|\+stls)?://(?:127\.0\.0\.1|\[::1\]):(\d+)")
 
 _AS_ROOT = ("--user", "root") if os.geteuid() == 0 else ()
 """Root has to say whom to become; in a container of tests everything belongs to root."""
@@ -51,6 +51,9 @@ class Proxy:
         *options: str | Path,
         prefix: Sequence[str] = (),
         stdout: int | None = None,
+        listen: str = "pop3",
+        speak: str = "pop3",
+        server: str = "127.0.0.1",
     ) -> None:
         """Start it and wait until it listens.
 
@@ -60,6 +63,9 @@ class Proxy:
             options: Further options of `popproxy run`.
             prefix: A command to start popproxy with, such as one that sets limits.
             stdout: A descriptor for its stdout; a file in `home`'s neighbourhood otherwise.
+            listen: The scheme of its listener.
+            speak: The scheme of its upstream.
+            server: The upstream's name.
         """
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
@@ -73,9 +79,9 @@ class Proxy:
                     "run",
                     *_AS_ROOT,
                     "--listen",
-                    "pop3://127.0.0.1:0",
+                    f"{listen}://127.0.0.1:0",
                     "--upstream",
-                    f"pop3://127.0.0.1:{upstream}",
+                    f"{speak}://{server}:{upstream}",
                     *map(str, options),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -116,6 +122,11 @@ class Proxy:
             if path.is_file():
                 found[name] = path.read_bytes()
         return found
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of its local authority."""
+        return self.home / ".local/share/popproxy/authority/authority.pem"
 
     def memory(self, field: str = "VmRSS") -> int:
         """Give its resident memory in octets (`VmHWM`: the most since `forget_peak`)."""
