@@ -75,6 +75,8 @@ class Service:
         listener: Address,
         server: Address | None,
         started: Moment,
+        *,
+        tls: bool = False,
     ) -> Observer:
         """Make a session's observer, and record that the session began.
 
@@ -84,13 +86,14 @@ class Service:
             listener: Where it connected to.
             server: Where it is relayed to, None if there is no connection.
             started: When the client connected.
+            tls: Whether the client's leg is under TLS already.
         """
         # P19: what TLS hides is told of later, by leg.
         ends: list[tuple[LegName, Address | None]] = [("client", client), ("upstream", server)]
         exposed = [leg for leg, end in ends if end and not plain_ip(end[0]).is_loopback]
         observer = Observer(
             session_id=session_id,
-            parser=Parser(max_pending=self.limits.pending_commands),
+            parser=Parser(tls=tls, max_pending=self.limits.pending_commands),
             recorder=Recorder(session_id, self.policy, started.utc, started.ns, exposed=exposed),
             hub=self.hub,
             started_at=started.utc,

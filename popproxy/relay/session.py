@@ -186,7 +186,12 @@ class RelaySession:
         """Record the beginning, as soon as it is known where the session leads to."""
         course = self._course
         course.observer = self._service.begin(
-            self.id, self.client_address, self._listener, course.server_address, self._begun
+            self.id,
+            self.client_address,
+            self._listener,
+            course.server_address,
+            self._begun,
+            tls="client" in course.under_tls,
         )
         return course.observer
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
 from popproxy.privacy import Policy
 from popproxy.relay import Limits, Listener, Route, Timeouts, parse_url, serve
 from popproxy.relay.legs import SocketLeg
-from popproxy.relay.settings import Network
+from popproxy.relay.settings import Network, StlsMode
+from popproxy.relay.url import Scheme
+from popproxy.tls.settings import ListenerTls, UpstreamTls
 from tests.support.relaying import KeepingHub
 
 
@@ -94,8 +97,15 @@ async def serving(
     policy: Policy | None = None,
     hub: KeepingHub | None = None,
     more: tuple[Route, ...] = (),
+    speak: Scheme = "pop3",
+    stls: StlsMode = "intercept",
+    listener_tls: ListenerTls | None = None,
+    upstream_tls: UpstreamTls | None = None,
 ) -> AsyncIterator[Serving]:
-    """Serve one route, and more; leaving the block cancels it."""
+    """Serve one route, and more; leaving the block cancels it.
+
+    `speak` is how the upstream is spoken to.
+    """
     with trio.fail_after(60), socket.create_server(("127.0.0.1", 0)) as upstream:
         upstream.setblocking(False)
         stop = trio.Event()
@@ -103,8 +113,11 @@ async def serving(
         route = Route(
             name="first",
             listen=parse_url(listen, listener=True),
-            upstream=parse_url(f"pop3://127.0.0.1:{upstream.getsockname()[1]}", listener=False),
+            upstream=parse_url(f"{speak}://127.0.0.1:{upstream.getsockname()[1]}", listener=False),
             allow=allow,
+            stls=stls,
+            listener_tls=listener_tls or ListenerTls(authority=Path("/nonexistent")),
+            upstream_tls=upstream_tls or UpstreamTls(),
         )
 
         async def run(task_status: trio.TaskStatus[list[Listener]]) -> None:
