@@ -85,6 +85,10 @@ def test_the_first_record_says_how_the_session_is_recorded() -> None:
     start = one(begin(recorder(policy)), SessionStart)
     assert start.timestamp == STARTED
     assert (start.session.id, start.session.seq) == ("s1", 1)
+    assert (start.client.port, start.listener.port) == (40000, 1110)
+    assert start.server is not None
+    assert (start.server.address, start.server.port) == ("127.0.0.2", 110)
+    assert (start.route.name, start.notice) == ("main", "Mail is being recorded here.")
     assert start.version == __version__
     assert start.policy.body == "headers"
     assert start.policy.mask == "********"
@@ -274,6 +278,29 @@ def test_p04_a_command_shows_no_learned_secret() -> None:
     assert commands[-2].pop3.message_number is None
     assert commands[-1].raw == "USER ********x\r\n"
     assert response(records, "RETR").pop3.arguments == "********"
+
+
+def test_p04_arguments_are_hidden_where_a_secret_begins_in_the_keyword() -> None:
+    records = said(*LOGIN[:3], "C: PASS retr 12", "S: +OK", "C: RETR 12", "S: -ERR no")
+    command = of(records, CommandRecord)[-1]
+    assert (command.raw, command.pop3.arguments) == ("********\r\n", "********")
+    assert (command.pop3.message_number, command.segments) == (None, [(6_000_000, 10)])
+    assert response(records, "RETR").pop3.arguments == "********"
+
+
+def test_blanks_behind_arguments_change_nothing() -> None:
+    records = told(
+        [
+            *turns(*LOGIN, "C: RETR 1 ", b"S: +OK\r\nx\r\n.\r\n"),
+            *turns("C: DELE 2 \t", "S: +OK", "C: LIST ", b"S: +OK\r\n1 3\r\n.\r\n"),
+        ]
+    )
+    assert [each.pop3.arguments for each in of(records, ResponseRecord)] == [
+        *("ada", None, "1", "2", None)
+    ]
+    message = response(records, "RETR").pop3.message
+    assert message is not None
+    assert message.number == 1
 
 
 def test_p01_the_message_that_xtnd_xmit_sends_is_hidden() -> None:
