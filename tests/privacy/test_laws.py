@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 import pytest
 
@@ -27,7 +29,6 @@ from tests.support.recording import STARTED, begin, of, one, recorder
 
 POLICIES = {
     "full": Policy(),
-    "headers": Policy(body="headers"),
     "none": Policy(body="none"),
     "pseudonyms": Policy(mask_users=True, pseudonym_key=b"k" * 32),
 }
@@ -40,6 +41,7 @@ Reads = dict[Side, list[tuple[int, int]]]
 """When octets of a side came, in microseconds, and how many."""
 
 
+@functools.cache
 def play(conversation: Conversation, policy: str) -> tuple[list[Record], list[Event], Reads]:
     """Hold a conversation in random pieces, one each microsecond.
 
