@@ -151,6 +151,18 @@ class TestEchoes:
         records = said(*LOGIN, f"C: PASS {secret}", f"S: -ERR bad command: PASS {secret}")
         assert secret.encode() not in wire(records, "server")
 
+    def test_p04_a_password_that_is_the_name_is_masked_in_an_echo_of_its_line(self) -> None:
+        def session(secret: str) -> bytes:
+            return lines(
+                said(
+                    *("S: +OK ready", "C: USER joe.linde", "S: +OK", f"C: PASS {secret}"),
+                    *(f"S: -ERR no such thing: 'PASS {secret}'?", "C: NOOP"),
+                    f"S: -ERR pass {secret[:5]}",
+                )
+            )
+
+        assert session("joe.linde") == session("q7-zk~3xy")
+
     @pytest.mark.parametrize(
         "text",
         [
