@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import msgspec
 import pytest
 
@@ -41,7 +39,6 @@ Reads = dict[Side, list[tuple[int, int]]]
 """When octets of a side came, in microseconds, and how many."""
 
 
-@functools.cache
 def play(conversation: Conversation, policy: str) -> tuple[list[Record], list[Event], Reads]:
     """Hold a conversation in random pieces, one each microsecond.
 
