@@ -26,7 +26,7 @@ class Waiting:
         seq: The command's number.
         spec: Its row in the grammar, or None if its keyword is unknown.
         keyword: Its keyword if it may be cited; empty for a line sent during a SASL exchange.
-        arguments: Its arguments if they may be cited, else empty.
+        arguments: Its arguments if they may be cited, without blanks at the end; else empty.
         lines: Whether its positive response has several lines; None if that shows only then.
         sent_at: When it was complete, monotonic, in nanoseconds.
         sasl: Whether it opens a SASL exchange.
@@ -71,7 +71,8 @@ class Waiting:
             self.sasl = spec.exchange is Exchange.SASL and not self.lines
             self.initial = self.sasl and len(parsed.arguments.split()) > 1
             if not hidden and spec.secrecy is not Secrecy.SECRET and parsed.arguments:
-                self.arguments = parsed.arguments if spec.shape.fullmatch(parsed.arguments) else b""
+                arguments = parsed.arguments.rstrip(b" \t")  # servers pass over blanks there
+                self.arguments = arguments if spec.shape.fullmatch(arguments) else b""
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""

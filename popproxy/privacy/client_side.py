@@ -127,11 +127,11 @@ def _mask_what_was_learned(known: Recording, shown: ShownCommand, sent: bytes) -
     spans = learned.find(shown.raw).spans
     if not spans:
         return shown
-    raw = known.mask_spans(shown.raw, spans)[0]
+    first = spans[0][0]
     return shown._replace(
-        raw=raw,
-        arguments=known.mask(shown.arguments or b""),
-        hidden_from=min(spans[0][0], len(raw) if shown.hidden_from is None else shown.hidden_from),
+        raw=known.mask_spans(shown.raw, spans)[0],
+        arguments=known.mask_arguments(shown.command, shown.arguments or b""),
+        hidden_from=first if shown.hidden_from is None else min(first, shown.hidden_from),
         masked=("raw", "pop3.arguments"),
     )
 

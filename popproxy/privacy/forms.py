@@ -244,8 +244,7 @@ class Text:
 
     def _origin(self, position: int) -> tuple[int, int]:
         entry = bisect_right(self._at, position) - 1
-        behind = position - self._at[entry]
-        return self._from[entry] + behind, 1 if behind else self._widths[entry]
+        return self._from[entry] + position - self._at[entry], self._widths[entry]
 
 
 def unescaped_texts(data: bytes) -> Iterator[bytes]:

@@ -117,7 +117,7 @@ class Learned:
     @property
     def active(self) -> bool:
         """Whether there is anything to look for."""
-        return self.overflowed or bool(self._heads)
+        return self.overflowed or bool(self._heads or self._echoes)
 
     def learn(self, secrets: Iterable[bytes]) -> None:
         """Remember secrets.
@@ -196,7 +196,7 @@ class Learned:
         if line in self._clean:
             return ()
         spans = self.find(line).spans
-        if len(line) >= _RUN and self._secrets:
+        if len(line) >= _RUN:
             low = folded(line)
             spans = [*spans, *self._find_pieces(low), *self._find_begun(low)]
         if spans:
@@ -209,7 +209,7 @@ class Learned:
         """Find pieces of secrets in a line, folded."""
         joined = self._joined
         if not joined:
-            return self._find_long_pieces(line)
+            return self._find_long_pieces(line) if self._secrets else ()
         hits = [
             at
             for at in range(0, len(line) - _SAMPLE + 1, _STRIDE)
@@ -269,10 +269,7 @@ class Learned:
                 for form in wanted:
                     if form.packed == (searched is not text):
                         _search(searched, form, spans, open_at)
-        found = united(spans)
-        if found and found[-1][1] == len(data):
-            open_at.append(found[-1][0])
-        return Found(found, min(open_at, default=None))
+        return Found(united(spans), min(open_at, default=None))
 
 
 def _search(text: Text, form: Form, spans: list[Span], open_at: list[int]) -> None:

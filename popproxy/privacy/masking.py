@@ -186,10 +186,11 @@ class MaskedStream:
         spans, cut = found.spans, len(data)
         if not everything:
             cut = _cut(len(data), spans)
-            starts = [start for start, end in spans if end > cut]
             if found.unfinished is not None:
-                starts.append(found.unfinished)
-            cut = min(cut, *starts) if starts else cut
+                cut = min(cut, found.unfinished)
+                for start, end in spans:
+                    if start < cut < end:  # it stands right behind another, and counts as one
+                        cut = start
             if len(data) - cut > MAX_HELD:
                 self._learned.overflow()  # what was found goes on and on
                 return self._hide(data)
@@ -211,7 +212,6 @@ class MaskedStream:
         joined, reads = self._joined, self._reads
         if self._collapsed is not None:
             given = [Read(self._collapsed, len(text))] if text else []
-            self.masked = self.masked or bool(masks)
             return Masked(text, masks, given, joined=True)
         given = []
         left = size if hidden_from is None else hidden_from

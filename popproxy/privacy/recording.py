@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from popproxy.pop3.events import Read, Side
 from popproxy.pop3.findings import FindingCode
+from popproxy.privacy.commands import MASKED
 from popproxy.privacy.forms import Span, folded
 from popproxy.privacy.learned import Learned
 from popproxy.privacy.logins import Login, Logins, Outcome
@@ -239,6 +240,18 @@ class Recording:
         """
         spans = self.learned.find(octets)
         return self.mask_spans(octets, spans.spans)[0]
+
+    def mask_arguments(self, command: str, arguments: bytes) -> bytes:
+        """Mask a command's arguments; all of them if a secret begins in the keyword.
+
+        Args:
+            command: The keyword.
+            arguments: What follows it.
+        """
+        masked = self.mask(arguments)
+        if masked == arguments and self.learned.find(command.encode() + b" " + arguments).spans:
+            return MASKED
+        return masked
 
     def mask_spans(self, octets: bytes, spans: Sequence[Span]) -> tuple[bytes, int | None]:
         """Put masks in.

@@ -170,7 +170,7 @@ def _cited(known: Recording, event: Response) -> tuple[str, str | None]:
             and known.is_secret(event.arguments)
         ):
             return command, MASK
-        arguments = known.mask(arguments)
+        arguments = known.mask_arguments(command, arguments)
     return command, text_of(arguments)
 
 

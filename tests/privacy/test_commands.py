@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from popproxy.pop3.grammar import COMMANDS
-from popproxy.privacy.commands import cite, show_command, show_keyword, split_line
+from popproxy.privacy.commands import ShownCommand, cite, show_command, show_keyword, split_line
 from popproxy.privacy.pseudonyms import Pseudonyms
 
 CANARY = b"xq7zCANARYzq7x"
@@ -179,7 +179,14 @@ def test_a_header_that_xtnd_xlst_asks_for_is_no_secret() -> None:
 
 
 def test_a_keyword_alone_can_be_shown() -> None:
-    assert show_keyword(b"PASS", b"\n").raw == b"PASS ********\n"
+    expected = ShownCommand(
+        raw=b"PASS ********\n",
+        command="PASS",
+        arguments=b"********",
+        hidden_from=0,
+        masked=("raw", "pop3.arguments"),
+    )
+    assert show_keyword(b"PASS", b"\n") == expected
     assert show_keyword(b"FROB", b"\r\n").raw == b"********\r\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import pickle
 import quopri
+import tracemalloc
 import urllib.parse
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from popproxy.privacy.learned import (
     Learned,
     united,
 )
+from popproxy.privacy.masking import replace
 
 SECRET = b"Tr0ut%Lake+9/Xy=z"
 
@@ -162,6 +164,37 @@ def test_a_find_at_the_end_may_go_on() -> None:
     assert secrets.find(b"nothing").unfinished is None
 
 
+def test_p04_every_place_is_found() -> None:
+    assert found(SECRET + b" x " + SECRET + b" y " + SECRET) == [SECRET] * 3
+    assert found(b"aaaaaaaa b", b"aaaaaaa") == [b"a" * 8]
+
+
+def test_p04_a_long_secret_is_masked_as_far_as_it_goes() -> None:
+    token = bytes(48 + (octet * 7 + octet // 11) % 75 for octet in range(200))
+    for size in range(64, 200):
+        assert found(b"see <" + token[:size] + b"!>", token) == [token[:size]]
+
+
+def test_p05_a_pass_phrase_of_few_letters_is_found_with_its_blanks_only() -> None:
+    assert found(b"(a b c d) abcd", b"a b c d") == [b"a b c d"]
+
+
+def test_p04_a_soft_line_break_ends_at_its_own_line_end() -> None:
+    assert found(b"x grape=\r\n-lake y\r\nz", b"grape-lake") == [b"grape=\r\n-lake"]
+
+
+def test_p02_the_letters_at_both_ends_of_base64_are_judged_one_by_one() -> None:
+    secret = b"hunter22-hunter22!"
+    inner = base64.b64encode(b"ab" + secret + b"c")  # both neighbours hold bits of the secret
+    core = inner[3:-1]
+    assert found(b"!" + inner[2:-1], secret) == [inner[2:-1]]
+    assert found(b"!" + core + b"!", secret) == [core]
+    whole = base64.b64encode(secret)
+    assert found(whole + b"\r\nQUJD", secret) == [whole]
+    odd = base64.b64encode(secret + b"c")
+    assert found(odd[:24] + b"\r\n" + odd[24:], secret) == [odd[:24]]
+
+
 _TEXTS = st.binary(min_size=0, max_size=80)
 _SECRETS = st.binary(min_size=6, max_size=100)
 _FORMS = st.sampled_from(["plain", "case", "base64", "hex", "percent", "printable", "mixed"])
@@ -245,6 +278,62 @@ def test_p04_any_eight_octets_are_an_echo(
     ) or united([*spans]) == [(0, len(line))]
 
 
+@pytest.mark.parametrize("before", range(6))
+def test_p04_a_piece_at_the_very_end_of_what_was_sent_is_found(before: int) -> None:
+    line = b"-" * before + SECRET[3:11]
+    assert learned().find_echoes(line) == [(0, len(line))]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"-ERR xTr0ut%La!!ke+9/Xy=z and Tr0ut%Lake?", b"-ERR ******** and ********"),
+        (b"-ERR\ta\tb\tTr0ut%La.", b"-ERR\ta\tb\t********"),
+        (b"+OK a b\tcTr0ut%La\td e", b"+OK a b\t********\td e"),
+    ],
+)
+def test_p03_words_around_pieces_are_masked_each_for_itself(line: bytes, told: bytes) -> None:
+    assert replace(line, learned().find_echoes(line))[0] == told
+
+
+def test_a_piece_that_ends_in_a_blank_takes_no_other_word_along() -> None:
+    line = b"-ERR correct horse xyz"
+    spans = learned(b"correct horse battery").find_echoes(line)
+    assert [line[start:end] for start, end in spans] == [b"correct horse "]
+
+
+def test_p04_pieces_of_two_secrets_are_no_piece_of_one() -> None:
+    assert learned(b"abcdefgh", b"ijklmnop").find_echoes(b"-ERR efghijkl") == ()
+
+
+def test_p04_any_sixteen_octets_of_a_long_secret_are_an_echo() -> None:
+    """Its length lets the last sample end with it."""
+    secret = b"".join(b"%04d" % (number * 7919 % 9973) for number in range(1_026))[:4_103]
+    secrets = learned(secret)
+    assert (len(secret) - 8) % 9 == 0
+    for start in (*range(30), *range(len(secret) - 46, len(secret) - 15)):
+        piece = secret[start : start + 16]
+        assert secrets.find_echoes(b"-ERR " + piece + b" end") == [(5, 21)]
+        assert secrets.find_echoes(b"-ERR " + piece) == [(5, 21)]
+
+
+def test_p04_eight_octets_are_an_echo_while_secrets_are_no_longer_than_promised() -> None:
+    secret = b"".join(b"%04d" % (number * 7919 % 9973) for number in range(1_024))
+    assert learned(secret).find_echoes(b"-ERR " + secret[11:19]) == [(5, 13)]
+
+
+def test_p50_lines_without_secrets_are_remembered_within_bounds() -> None:
+    secrets = learned()
+    secrets.find_echoes(b"+OK")
+    tracemalloc.start()
+    for number in range(5_000):
+        secrets.find_echoes(b"+OK %d octets" % number)
+        secrets.find_echoes(b"+OK %d octets" % number + b"x" * 100)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 32_768
+
+
 def test_p51_a_line_full_of_pieces_is_hidden_whole() -> None:
     secrets = learned(b"ab" * 100)
     line = b"-ERR " + b"abababax" * 500 + b"\r\n"
@@ -285,6 +374,13 @@ def test_p50_octets_are_bounded_too() -> None:
     assert not secrets.overflowed
     assert secrets.find_echoes(b"-ERR AAAAAAAAAAA\r\n")
     secrets.learn([b"z" * 20_000])
+    assert secrets.overflowed
+
+
+def test_p50_as_many_octets_as_promised_are_kept() -> None:
+    secrets = learned(*(bytes([65 + number]) * (MAX_OCTETS // 8) for number in range(8)))
+    assert not secrets.overflowed
+    secrets.learn([b"123456"])
     assert secrets.overflowed
 
 

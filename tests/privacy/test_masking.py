@@ -197,6 +197,62 @@ def test_p05_content_that_came_before_an_overflow_is_told_and_the_rest_is_one_ma
     assert made.take(everything=True).reads == []
 
 
+@pytest.mark.parametrize("behind", [83, 90, 99])
+def test_p04_no_cut_goes_through_finds_that_stand_side_by_side(behind: int) -> None:
+    """What may go on is the second of them; the first is no text to be told."""
+    secret = b"hunter22-hunter22!"
+    encoded = base64.b64encode(secret)
+    data = b"it is " + encoded * 2 + b"\r\n" + b"!" * behind + b" \r\n" * 600
+    made = stream(secret)
+    made.add(data, (Read(0, len(data)),), joined=False)
+    assert made.take(everything=False).text == b"it is "
+    assert made.take(everything=True).text.startswith(b"********\r\n!!!")
+
+
+def test_p04_the_rest_of_a_long_secret_is_found_behind_any_gap() -> None:
+    secret = bytes(33 + octet * 7 % 89 for octet in range(300))
+    encoded = base64.b64encode(secret)
+    made = stream(secret)
+    given_out = run(made, [b"it is " + encoded[:200] + b"\r\n" * 700, encoded[200:] + b"!"])
+    assert [each.text for each in given_out] == [b"it is ", b"", b"********!"]
+
+
+def test_p03_what_is_held_back_is_the_same_in_masked_form_wherever_the_secret_stands() -> None:
+    for gap in (10, 500, REACH - 30):
+        made = stream()
+        made.add(b"x" * 3_000 + SECRET + b"y" * gap, (Read(0, 3_017 + gap),), joined=False)
+        first, last = made.take(everything=False), made.take(everything=True)
+        assert first.text == b"x" * (3_000 - (REACH - gap - 8))
+        assert len(last.text) == REACH
+    for gap, told in ((REACH - 4, b""), (REACH, b"********")):
+        made = stream()
+        made.add(b"x" * 3_000 + SECRET + b"y" * gap, (Read(0, 3_017 + gap),), joined=False)
+        assert made.take(everything=False).text == b"x" * 3_000 + told
+
+
+def test_p50_a_long_piece_without_secrets_overflows_nothing() -> None:
+    learned = Learned()
+    learned.learn([SECRET])
+    made = MaskedStream(learned)
+    for number in range(3):
+        made.add(b"x" * 250_000, (Read(number, 250_000),), joined=False)
+        assert len(made) == 250_000 + (REACH if number else 0)
+        made.take(everything=False)
+    assert not learned.overflowed
+
+
+def test_p03_reads_behind_an_overflow_count_as_one() -> None:
+    learned = Learned()
+    made = MaskedStream(learned)
+    made.add(b"x" * 500, (Read(1, 300), Read(2, 200)), joined=True)
+    learned.overflow()
+    assert made.take(everything=False) == Masked(b"********", [0], [Read(1, 8)], joined=True)
+    assert len(made) == 0
+    made.add(b"y" * 500, (Read(3, 500),), joined=False)
+    assert made.take(everything=False) == Masked(b"", [], [], joined=True)
+    assert made.end(3) == Read(1, 3)
+
+
 # Cutter
 
 

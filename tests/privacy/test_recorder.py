@@ -23,10 +23,13 @@ from popproxy.pop3 import (
     Session,
     Side,
     State,
+    Unexpected,
 )
 from popproxy.pop3.findings import FINDINGS, FindingCode
-from popproxy.privacy import Policy
+from popproxy.privacy import Policy, Recorder
+from popproxy.privacy.tables import MAX_ENTRIES, MAX_TABLE
 from popproxy.records import (
+    RECORD_TYPES,
     AuthRecord,
     BodyPolicy,
     Capability,
@@ -67,6 +70,10 @@ MESSAGE = (
 STUFFED = MESSAGE.replace(b"\r\n.", b"\r\n..")
 
 
+def kibibytes(data: bytes) -> list[bytes]:
+    return [data[at : at + 1_024] for at in range(0, len(data), 1_024)]
+
+
 def response(records: list[Record], keyword: str) -> ResponseRecord:
     """The only response to a command."""
     (found,) = [each for each in of(records, ResponseRecord) if each.pop3.command == keyword]
@@ -85,6 +92,10 @@ def test_the_first_record_says_how_the_session_is_recorded() -> None:
     start = one(begin(recorder(policy)), SessionStart)
     assert start.timestamp == STARTED
     assert (start.session.id, start.session.seq) == ("s1", 1)
+    assert (start.client.port, start.listener.port) == (40000, 1110)
+    assert start.server is not None
+    assert (start.server.address, start.server.port) == ("127.0.0.2", 110)
+    assert (start.route.name, start.notice) == ("main", "Mail is being recorded here.")
     assert start.version == __version__
     assert start.policy.body == "headers"
     assert start.policy.mask == "********"
@@ -274,6 +285,29 @@ def test_p04_a_command_shows_no_learned_secret() -> None:
     assert commands[-2].pop3.message_number is None
     assert commands[-1].raw == "USER ********x\r\n"
     assert response(records, "RETR").pop3.arguments == "********"
+
+
+def test_p04_arguments_are_hidden_where_a_secret_begins_in_the_keyword() -> None:
+    records = said(*LOGIN[:3], "C: PASS retr 12", "S: +OK", "C: RETR 12", "S: -ERR no")
+    command = of(records, CommandRecord)[-1]
+    assert (command.raw, command.pop3.arguments) == ("********\r\n", "********")
+    assert (command.pop3.message_number, command.segments) == (None, [(6_000_000, 10)])
+    assert response(records, "RETR").pop3.arguments == "********"
+
+
+def test_blanks_behind_arguments_change_nothing() -> None:
+    records = told(
+        [
+            *turns(*LOGIN, "C: RETR 1 ", b"S: +OK\r\nx\r\n.\r\n"),
+            *turns("C: DELE 2 \t", "S: +OK", "C: LIST ", b"S: +OK\r\n1 3\r\n.\r\n"),
+        ]
+    )
+    assert [each.pop3.arguments for each in of(records, ResponseRecord)] == [
+        *("ada", None, "1", "2", None)
+    ]
+    message = response(records, "RETR").pop3.message
+    assert message is not None
+    assert message.number == 1
 
 
 def test_p01_the_message_that_xtnd_xmit_sends_is_hidden() -> None:
@@ -603,6 +637,8 @@ def test_a_long_message_is_told_in_records_of_some_size() -> None:
     content = [each for each in of(records, DataRecord) if each.pop3.part == "content"]
     assert b"".join(each.wire for each in content) == body
     assert all(each.wire.endswith(b"\r\n") for each in content)
+    whole = response(records, "RETR").pop3
+    assert (whole.lines, whole.octets) == (40_000, len(body))
     assert [len(each.wire) for each in content] == [65_536, 65_536, 65_536, 65_536, 57_856]
     assert [each.joined for each in content] == [True] * 5
 
@@ -619,7 +655,47 @@ def test_a_table_beyond_the_limit_is_cut() -> None:
     answer = response(records, "CAPA")
     assert answer.pop3.values_truncated
     assert answer.pop3.capabilities is not None
+    assert len(answer.pop3.capabilities) == MAX_TABLE // len(wide)
     assert {len(each.arguments[0]) for each in answer.pop3.capabilities} == {1_000}
+
+
+def test_a_table_up_to_the_limit_is_told_whole() -> None:
+    for line, number in (
+        (b"T " + b"y" * 1_020 + b"\r\n", MAX_TABLE // 1_024),
+        (b"T\r\n", MAX_ENTRIES),
+    ):
+        content = b"+OK\r\n" + line * number + b".\r\n"
+        records = told([*turns("S: +OK", "C: CAPA"), (Side.SERVER, content)], cut=kibibytes)
+        answer = response(records, "CAPA")
+        assert not answer.pop3.values_truncated
+        assert answer.pop3.capabilities is not None
+        assert len(answer.pop3.capabilities) == number
+        assert answer.pop3.octets == len(line) * number
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_byte_stuffing_is_removed_whichever_way_lines_end(line_end: str) -> None:
+    def lines(text: str) -> bytes:
+        return text.replace("\n", line_end).encode()
+
+    records = told(
+        [
+            (Side.SERVER, lines("+OK\n")),
+            *turns("C: CAPA"),
+            (Side.SERVER, lines("+OK\nTOP\n..dot\n.\n")),
+            *turns("C: PASS tr0ut-lake"),
+            (Side.SERVER, lines("+OK\n")),
+            *turns("C: RETR 1"),
+            (Side.SERVER, lines("+OK\nSubject: x\n\n..x\n.\n")),
+        ]
+    )
+    assert response(records, "CAPA").pop3.capabilities == [
+        Capability(tag="TOP"),
+        Capability(tag=".dot"),
+    ]
+    message = response(records, "RETR").pop3.message
+    assert message is not None
+    assert message.sha256 == hashlib.sha256(lines("Subject: x\n\n.x\n")).hexdigest()
 
 
 def test_a_response_that_is_told_late_names_its_command() -> None:
@@ -940,11 +1016,49 @@ def test_p13_nothing_of_a_recorder_is_shown() -> None:
         if id(thing) in seen or not type(thing).__module__.startswith("popproxy.privacy"):
             continue
         seen.add(id(thing))
-        if type(thing).__name__ not in ("Answered", "Start"):  # tuples of what may be told
-            assert "canary" not in repr(thing)
-            assert "tr0ut" not in repr(thing)
+        if not isinstance(thing, tuple | Policy):  # what may be told
+            assert repr(thing) in (f"<{type(thing).__name__}>", object.__repr__(thing))
         todo += [getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())]
     assert len(seen) > 8
+
+
+def test_times_count_from_the_session_s_start() -> None:
+    made = Recorder("s1", Policy(), STARTED, 5 * SECOND)
+    session = Session()
+    (greeting,) = of(
+        made.record(session.receive(Side.SERVER, b"+OK\r\n", 7 * SECOND)), GreetingRecord
+    )
+    assert greeting.timestamp == STARTED + timedelta(seconds=2)
+    assert greeting.segments == [(2_000_000, 5)]
+    made.record(session.receive(Side.CLIENT, b"NO", 8 * SECOND))
+    records = made.record(session.receive(Side.CLIENT, b"OP\r\n", 9 * SECOND))
+    assert one(records, CommandRecord).segments == [(3_000_000, 2), (4_000_000, 4)]
+    (end,) = made.end(reason="closed", at=9 * SECOND)
+    assert end.event.duration == 4 * SECOND
+
+
+def test_records_of_tls_are_dated_and_numbered() -> None:
+    made = recorder()
+    part = TlsPart(leg="client")
+    records = [*made.tls_start(part, SECOND), *made.tls_failed(part, 2 * SECOND)]
+    records += [*made.tls_end(part, 3 * SECOND), *made.finding(FindingCode.STLS_REFUSED, at=0)]
+    for number, record in enumerate(records, 1):
+        assert (record.schema, record.session.id, record.session.seq) == (
+            "popproxy/1",
+            "s1",
+            number,
+        )
+        assert type(record) is RECORD_TYPES[record.event.action]
+    assert [each.timestamp - STARTED for each in records] == [
+        timedelta(seconds=seconds) for seconds in (1, 2, 3, 0)
+    ]
+    assert one(records, FindingRecord).finding.where == ""
+
+
+def test_a_figure_of_a_departure_is_told() -> None:
+    (finding,) = recorder().record([Departure(side=Side.SERVER, code=FindingCode.NUL, count=7)])
+    assert isinstance(finding, FindingRecord)
+    assert (finding.finding.count, finding.finding.where) == (7, "server")
 
 
 # Odd orders of events: another core, or a later one, may give them
@@ -1005,6 +1119,32 @@ def test_content_without_a_status_line_is_told_where_bodies_are() -> None:
     assert one(told_of, ResponseRecord).pop3.command is None
     assert wire(recorder(Policy(body="none")).record([piece, end]), "server") == b".\r\n"
     assert recorder().record([end]) == []
+
+
+def test_content_that_belongs_to_a_command_names_it() -> None:
+    piece = Data(side=Side.SERVER, raw=b"words\r\n", reads=(Read(0, 7),), seq=4)
+    end = End(side=Side.SERVER, raw=b".\r\n", reads=(Read(0, 3),), seq=4, ending=Ending.TERMINATED)
+    records = recorder().record([piece, end])
+    assert one(records, DataRecord).pop3.command_seq == 4
+    answer = one(records, ResponseRecord).pop3
+    assert (answer.command_seq, answer.status, answer.text) == (4, "none", "")
+
+
+def test_p09_a_line_that_answers_nothing_is_hidden_where_it_may_be_a_challenge() -> None:
+    session, made = Session(), recorder()
+    odd = [
+        Unexpected(
+            side=Side.SERVER, raw=raw, reads=(Read(0, len(raw)),), during=State.AUTHORIZATION
+        )
+        for raw in (b"+Y2hhbGxlbmdl\r\n", b"+ Y2hhbGxlbmdl\r\n", b"words\r\n")
+    ]
+    before = made.record(odd)
+    assert wire(before, "server") == b"+Y2hhbGxlbmdl\r\n********\r\nwords\r\n"
+    for side, data in turns("S: +OK", "C: AUTH X"):
+        made.record(session.receive(side, data, 0))
+    assert wire(made.record(odd), "server") == b"********\r\n" * 3
+    made.record(session.receive(Side.SERVER, b"-ERR\r\n", 0))
+    assert wire(made.record(odd), "server") == b"********\r\n" * 2 + b"words\r\n"
 
 
 def test_step_that_was_recovered_tells_tables_again() -> None:

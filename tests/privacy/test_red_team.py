@@ -80,6 +80,26 @@ class TestTwins:
 
         assert session(password) == session("q7-zk~3"[: len(password)])
 
+    def test_p02_a_password_within_any_name_that_was_shown_is_not_told_by_gaps(self) -> None:
+        def session(secret: str) -> bytes:
+            return lines(
+                said(
+                    *("S: +OK ready", "C: USER joejoe1@example.org", "S: +OK joejoe1"),
+                    *("C: USER ada@example.org", "S: +OK", f"C: PASS {secret}"),
+                    "S: +OK joejoe1@example.org was here",
+                )
+            )
+
+        assert session("joejoe1") == session("q7-zk~3")
+
+    def test_p12_each_of_several_names_keeps_its_pseudonym(self) -> None:
+        policy = Policy(mask_users=True, pseudonym_key=b"k" * 32)
+        users = ("joe@example.org", "ada@example.org", "joe@example.org")
+        said_lines = [line for user in users for line in (f"C: USER {user}", f"S: -ERR {user}")]
+        told = wire(said("S: +OK", *said_lines, policy=policy), "client").splitlines()
+        assert policy.pseudonyms is not None
+        assert told == [b"USER " + policy.pseudonyms.of(user.encode()).encode() for user in users]
+
     def test_p12_the_name_of_an_initial_response_is_hidden_later(self) -> None:
         plain = base64.b64encode(b"\0joejoe1\0hunter22").decode()
         records = said(
@@ -147,9 +167,24 @@ class TestFigures:
 
 class TestEchoes:
     @pytest.mark.parametrize("secret", ["abc", "abcd", "abcde"])
-    def test_p04_a_short_password_is_masked_in_an_echo_of_its_line(self, secret: str) -> None:
-        records = said(*LOGIN, f"C: PASS {secret}", f"S: -ERR bad command: PASS {secret}")
+    @pytest.mark.parametrize("before", ["", " ", "\t", "\0"])
+    def test_p04_a_short_password_is_masked_in_an_echo_of_its_line(
+        self, secret: str, before: str
+    ) -> None:
+        records = said(*LOGIN, f"C: {before}PASS {secret}", f"S: -ERR bad command: PASS {secret}")
         assert secret.encode() not in wire(records, "server")
+
+    def test_p04_a_password_that_is_the_name_is_masked_in_an_echo_of_its_line(self) -> None:
+        def session(secret: str) -> bytes:
+            return lines(
+                said(
+                    *("S: +OK ready", "C: USER joe.linde", "S: +OK", f"C: PASS {secret}"),
+                    *(f"S: -ERR no such thing: 'PASS {secret}'?", "C: NOOP"),
+                    f"S: -ERR pass {secret[:5]}",
+                )
+            )
+
+        assert session("joe.linde") == session("q7-zk~3xy")
 
     @pytest.mark.parametrize(
         "text",

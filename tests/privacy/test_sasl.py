@@ -26,6 +26,7 @@ def line(decoded: bytes) -> bytes:
         ("PLAIN", b"\0ada\0" + PASSWORD, b"ada", [PASSWORD]),
         ("PLAIN", b"admin\0ada\0" + PASSWORD, b"ada", [PASSWORD]),
         ("PLAIN", b"\0ada\0", b"ada", []),
+        ("SCRAM-SHA-1", b"n,a=boss,n=ada,r=fyko+d2lbb", b"ada", [b"fyko+d2lbb"]),
         ("PLAIN", b"ada\0" + PASSWORD, None, [b"ada", PASSWORD]),
         ("PLAIN", b"ada\0a\0b\0" + PASSWORD, None, [b"ada", PASSWORD]),
         ("X-NEW", b"\0ada12345\0" + PASSWORD, None, [b"ada12345", PASSWORD]),
@@ -76,7 +77,18 @@ def test_p04_p09_responses_are_taken_apart(
     assert parts.user == user
     assert line(decoded) in parts.secrets
     assert [secret for secret in learned if secret not in parts.secrets] == []
-    public = {b"ada", b"chris", b"elwood", b"pop.example.org", b"110", b"auth"} - set(learned)
+    public = {
+        b"ada",
+        b"admin",
+        b"n,a=boss",
+        b"a=boss",
+        b"boss",
+        b"chris",
+        b"elwood",
+        b"pop.example.org",
+        b"110",
+        b"auth",
+    } - set(learned)
     assert public.isdisjoint(parts.secrets)
 
 
@@ -97,6 +109,22 @@ def test_a_response_without_content_teaches_nothing(response: bytes) -> None:
 def test_what_is_no_base64_is_learned_as_it_is() -> None:
     parts = take_apart("PLAIN", b"se!cret not=base64")
     assert {b"se!cret not=base64", b"se!cret", b"not=base64"} <= set(parts.secrets)
+
+
+@pytest.mark.parametrize("before", [b"=", b"*", b"= *"])
+def test_what_stands_behind_an_empty_response_is_learned(before: bytes) -> None:
+    parts = take_apart("PLAIN", before + b" " + line(b"\0ada\0" + PASSWORD))
+    assert PASSWORD in parts.secrets
+    assert parts.user == b"ada"
+
+
+def test_p09_what_follows_an_initial_response_is_no_name_whatever_the_prompt_says() -> None:
+    logins = Logins()
+    logins.command(1, show_command(b"AUTH LOGIN " + line(b"ada12345") + b"\r\n"))
+    login = logins.exchanging(1)
+    login.challenged(b"+ " + line(b"Username:"))
+    assert PASSWORD in login.responded(line(PASSWORD))
+    assert login.user is None
 
 
 def test_p09_login_names_the_user_only_where_the_server_asks_for_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import msgspec
 import pytest
@@ -106,14 +107,16 @@ def test_what_was_listed_is_remembered_within_bounds() -> None:
     for number in range(1_000, 3_000):
         known.add(number, b"%d 1" % number)
     assert known.line(999 + MAX_SINGLE - 1) is not None
-    assert known.line(2_999) is None
+    assert known.line(999 + MAX_SINGLE) is None
     known.replace(b"".join(b"%d 1\r\n" % number for number in range(1, 50_000)))
     assert known.line(49_999) is None
     assert known.line(5_000) == b"5000 1\r"
     known.replace(b"1 1\r\n" + b"2 " + b"x" * MAX_REMEMBERED)
     assert known.line(2) is None
-    known.add(4, b"4 " + b"x" * 500)
+    known.add(4, b"4 " + b"x" * 127)
     assert known.line(4) is None
+    known.add(4, b"4 " + b"x" * 126)
+    assert known.line(4) == b"4 " + b"x" * 126
     assert repr(known) == "<Remembered>"
 
 
@@ -140,11 +143,20 @@ def test_p18_what_is_no_tls_is_counted_once(junk: bytes) -> None:
 def test_p18_opaque_sides_count() -> None:
     side = OpaqueSide(tls=False)
     side.feed(b"abc")
-    assert (side.octets, side.records) == (3, None)
+    side.feed(b"de")
+    assert (side.octets, side.records) == (5, None)
+
+
+def test_p18_the_longest_record_of_tls_is_one() -> None:
+    records = TlsRecords()
+    size = 16_384 + 2_048
+    records.feed((b"\x17\x03\x03" + size.to_bytes(2) + bytes(size)) * 2)
+    assert records.types == {"application_data": 2}
 
 
 def test_p12_pseudonyms_are_keyed_and_stable() -> None:
     names = Pseudonyms(b"k" * 32)
+    assert re.fullmatch("user-[0-9a-f]{12}", names.of(b"ada"))
     assert names.of(b"ada") == Pseudonyms(b"k" * 32).of(b"ada")
     assert names.of(b"ada") != Pseudonyms(b"l" * 32).of(b"ada")
     assert names.of(b"ada") != names.of(b"Ada")
@@ -157,7 +169,7 @@ def test_p13_keys_are_not_shown() -> None:
     for text in (repr(policy), repr(policy.pseudonyms), f"{policy}"):
         assert "canary" not in text
     for secret in (policy, policy.pseudonyms):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="pickled"):
             pickle.dumps(secret)
     with pytest.raises(TypeError):
         msgspec.json.encode(policy)
