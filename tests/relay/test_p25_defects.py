@@ -94,8 +94,10 @@ def defective(part: str, trap: Trap) -> type[Service]:
             listener: Address,
             server: Address | None,
             started: Moment,
+            *,
+            tls: bool = False,
         ) -> Observer:
-            observer = Service.begin(self, session_id, client, listener, server, started)
+            observer = Service.begin(self, session_id, client, listener, server, started, tls=tls)
             name = "_parser" if part == "parser" else "_recorder"
             trapped = Trapped(getattr(observer, name), trap, PARTS[part])
             setattr(observer, name, trapped)

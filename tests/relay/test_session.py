@@ -661,7 +661,7 @@ async def test_a_defect_in_the_relay_itself_is_recorded_and_raised() -> None:
 
 async def test_the_legs_get_closed_even_if_the_session_cannot_be_recorded_at_all() -> None:
     class Broken(Service):
-        def begin(self, *_: object) -> Observer:
+        def begin(self, *_: object, **__: object) -> Observer:
             raise ZeroDivisionError
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
