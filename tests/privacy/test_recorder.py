@@ -17,6 +17,8 @@ from popproxy.pop3 import (
     End,
     Ending,
     Event,
+    Injected,
+    LinePart,
     Opaque,
     Read,
     SaslResponse,
@@ -323,6 +325,17 @@ def test_p01_the_message_that_xtnd_xmit_sends_is_hidden() -> None:
 
 
 # Logins
+
+
+def test_p09_a_login_whose_mechanism_is_hidden_is_told_without_it() -> None:
+    secret = "Zq7Kelp9Xw"
+    conversation = turns("S: +OK", f"C: AUTH {secret}", "S: +OK", "C: NOOP", f"S: -ERR {secret}")
+    records = told(conversation, exposed=["upstream"])
+    assert of(records, CommandRecord)[0].raw == "AUTH ********\r\n"
+    auth = one(records, AuthRecord)
+    assert (auth.auth.mechanism, auth.auth.outcome, auth.user) == ("********", "success", None)
+    assert "credentials-in-clear" in codes(records)
+    assert response(records, "NOOP").raw == "-ERR ********\r\n"
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("+OK", "success"), ("-ERR", "failure")])
@@ -838,6 +851,8 @@ def test_p29_plaintext_behind_stls_is_hidden_and_learned(side: Side) -> None:
         records += made.record(session.receive(each, data, 2))
     told_of = [each for each in of(records, DataRecord) if each.pop3.part == "line"]
     assert [(each.side, each.raw) for each in told_of] == [(side.value, "********")]
+    assert (told_of[0].segments, told_of[0].masked) == ([(0, 8)], ["raw"])
+    assert told_of[0].joined is False
     assert ("an-evil-one" in str(records[-1])) is (side is Side.SERVER)
     assert "injected-behind-stls" in codes(records)
 
@@ -850,6 +865,44 @@ def test_p29_more_injected_lines_than_can_be_learned_hide_all() -> None:
     records += made.record(session.receive(Side.CLIENT, b"x\r\n" * 100, 0))
     records += made.record(session.tls_started(1))
     assert "too-many-secrets" in codes(records)
+
+
+def test_p29_lines_up_to_the_bound_are_learned_without_their_ends() -> None:
+    made = recorder()
+    lines = b"NOOP a1 \r\n" * 30 + b"PASS an-evil-one\r\n"
+    records = made.record([Injected(side=Side.CLIENT, raw=lines, joined=True)])
+    assert codes(records) == []
+    assert one(records, DataRecord).joined
+    records = made.record([Injected(side=Side.SERVER, raw=b"x\r\n"), Injected(side=Side.CLIENT)])
+    assert [each.side for each in of(records, DataRecord)] == ["server"]
+    line = b"it was <an-evil-one>\r\n"
+    odd = Unexpected(side=Side.SERVER, raw=line, reads=(Read(0, len(line)),), during=State.GREETING)
+    assert wire(made.record([odd]), "server") == b"it was ********\r\n"
+
+
+def test_a_message_of_the_client_is_told_once_however_it_is_cut() -> None:
+    made = recorder()
+    piece = Data(side=Side.CLIENT, raw=b"words\r\n", reads=(Read(0, 3), Read(1, 4)), seq=1)
+    end = End(side=Side.CLIENT, raw=b".\r\n", reads=(Read(2, 3),), seq=1, ending=Ending.TERMINATED)
+    for _ in range(2):
+        told_of = of(made.record([piece, piece, end]), DataRecord)
+        assert [each.raw for each in told_of] == ["********\r\n", ".\r\n"]
+        assert [each.segments for each in told_of] == [[(0, 10)], [(0, 3)]]
+
+
+def test_p03_a_long_line_counts_as_the_read_that_it_began_with() -> None:
+    part = LinePart(side=Side.CLIENT, raw=b"zz", reads=(Read(3_000, 2),), joined=True)
+    end = SaslResponse(
+        side=Side.CLIENT, raw=b"z\r\n", reads=(Read(9_000, 3),), seq=1, overlong=True
+    )
+    made = recorder()
+    for _ in range(2):
+        response_line = one(made.record([part, part, end]), DataRecord)
+        assert (response_line.segments, response_line.joined) == ([(3, 10)], True)
+    short = SaslResponse(
+        side=Side.CLIENT, raw=b"abc\r\n", reads=(Read(1_000, 1), Read(2_000, 4)), seq=1
+    )
+    assert one(made.record([short]), DataRecord).segments == [(1, 10)]
 
 
 def test_p18_tls_passed_through_is_counted() -> None:

@@ -165,6 +165,21 @@ def test_p73_any_response_is_taken_apart(mechanism: str, text: bytes, prompt: by
     take_apart("DIGEST-MD5", line(b"a=" + text), prompt)
 
 
+def test_p04_a_response_in_two_lines_is_learned_whole_up_to_a_bound() -> None:
+    whole = line(b"\0ada\0" + PASSWORD)
+    logins = Logins()
+    logins.command(1, show_command(b"AUTH PLAIN\r\n"))
+    login = logins.exchanging(1)
+    login.challenged(b"+ ")
+    assert PASSWORD not in login.responded(whole[:11])
+    assert PASSWORD in login.responded(whole[11:])
+    assert PASSWORD not in login.responded(b"")
+    login.challenged(b"+ ")
+    login.responded(b"A" * 4_096)
+    assert PASSWORD not in login.responded(whole[:11])
+    assert PASSWORD not in login.responded(whole[11:])
+
+
 def test_p09_the_second_prompt_of_login_shows_nothing_whatever_it_says() -> None:
     logins = Logins()
     logins.command(1, show_command(b"AUTH LOGIN\r\n"))
