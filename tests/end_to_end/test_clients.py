@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,8 @@ from tests.support.dovecot import Dovecot
 from tests.support.leaks import PASSWORD, leaks
 from tests.support.mails import MAILS, PASSWORD_INSIDE, digests
 from tests.support.programs import needs
-from tests.support.proxy import Proxy, Record, wait_for_sessions_to_end, with_action
+from tests.support.proxy import Proxy, with_action
+from tests.support.transcripts import is_complete, messages, sessions
 
 EVERY_OUTPUT = ("--jsonl", "out/log.jsonl", "--putty", "out/&S.log", "--text", "out/log.txt")
 
@@ -66,62 +66,12 @@ def test_a_client_fetches_the_same_through_popproxy_as_directly(
         through = way.client(replace(direct, port=proxy.port, home=tmp_path / "through"))
         assert digests(through.messages) == expected
         assert proxy.stop() == 0
-    sessions = _sessions(_log(proxy))
-    assert sessions
-    for session in sessions:
-        _is_complete(session)
-    assert _messages(sessions) == sorted(mail.sha256 for mail in MAILS)
+    captured = sessions(_log(proxy))
+    assert captured
+    for session in captured:
+        is_complete(session)
+    assert messages(captured) == sorted(mail.sha256 for mail in MAILS)
     assert leaks(proxy.outputs()) == []
-
-
-def _sessions(path: Path) -> list[list[Record]]:
-    """Give each session's records, in order."""
-    sessions: dict[str, list[Record]] = {}
-    for record in wait_for_sessions_to_end(path):
-        sessions.setdefault(record["session"]["id"], []).append(record)
-    return list(sessions.values())
-
-
-def _is_complete(session: list[Record]) -> None:
-    """Every command is there, with its answer and its time, and nothing else is."""
-    assert [record["session"]["seq"] for record in session] == list(range(1, len(session) + 1))
-    assert session[0]["event"]["action"] == "session.start"
-    assert session[-1]["event"]["action"] == "session.end"
-    assert with_action(session, "gap") == []
-    times = [datetime.fromisoformat(record["@timestamp"]) for record in session]
-    assert times == sorted(times)
-    commands = {
-        record["pop3"]["seq"]: record["pop3"] for record in with_action(session, "pop3.command")
-    }
-    responses = with_action(session, "pop3.response")
-    assert sorted(record["pop3"]["command_seq"] for record in responses) == sorted(commands)
-    for record in responses:
-        answered = commands[record["pop3"]["command_seq"]]
-        assert record["pop3"]["command"] == answered["command"]
-        assert record["event"]["duration"] > 0
-    summary = session[-1]["summary"]
-    assert summary["commands"] == len(commands)
-    assert summary.get("unmatched_responses", 0) == 0
-    assert summary.get("unanswered_commands", 0) == 0
-    assert commands[max(commands)]["command"] == "QUIT"
-    (login,) = (
-        record
-        for record in with_action(session, "pop3.auth")
-        if record["auth"]["outcome"] == "success"
-    )
-    assert login["auth"]["mechanism"]
-    for record in with_action(session, "pop3.data"):
-        if record["pop3"]["part"] == "sasl-response":
-            assert record["raw"].strip("\r\n") in (MASK, "")
-
-
-def _messages(sessions: list[list[Record]]) -> list[str]:
-    return sorted(
-        record["pop3"]["message"]["sha256"]
-        for session in sessions
-        for record in with_action(session, "pop3.response")
-        if record["pop3"].get("command") == "RETR"
-    )
 
 
 @needs("dovecot")
@@ -133,7 +83,7 @@ def test_the_capture_holds_every_message_as_the_server_sent_it(
         account = _account(tmp_path, dovecot, user, "poplib", "")
         python_poplib(replace(account, port=proxy.port))
         assert proxy.stop() == 0
-    (session,) = _sessions(_log(proxy))
+    (session,) = sessions(_log(proxy))
     retrieved = [
         record["pop3"]
         for record in with_action(session, "pop3.response")
@@ -168,8 +118,8 @@ def test_p04_the_password_in_a_body_reaches_the_client_and_no_output(
         assert fetched.messages == [PASSWORD_INSIDE.content]
         assert proxy.stop() == 0
     assert leaks(proxy.outputs()) == []
-    (session,) = _sessions(_log(proxy))
-    (told,) = _messages([session])
+    (session,) = sessions(_log(proxy))
+    (told,) = messages([session])
     assert told != PASSWORD_INSIDE.sha256, "the digest of the unmasked message tells the password"
     text = (proxy.home / "out" / "log.txt").read_text()
     assert text.count(f"Your new password is {MASK}") == 1
@@ -196,7 +146,7 @@ def test_p10_a_refused_login_leaks_nothing(dovecot: Dovecot, tmp_path: Path) -> 
     assert leaks(proxy.outputs(), wrong) == []
     outcomes = {
         record["auth"]["outcome"]
-        for session in _sessions(_log(proxy))
+        for session in sessions(_log(proxy))
         for record in with_action(session, "pop3.auth")
     }
     assert outcomes == {"failure"}

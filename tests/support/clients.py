@@ -262,8 +262,10 @@ def python_poplib(account: Account) -> Fetched:
     messages = []
     with mock.patch.object(poplib, "_MAXLINE", 1 << 20):
         session = _poplib_session(account)
-        # Where a handshake fails, poplib has closed its socket already.
-        with contextlib.closing(session.sock):
+        with contextlib.ExitStack() as at_the_end:
+            # Where a handshake failed, poplib closes what is closed already.
+            at_the_end.enter_context(contextlib.suppress(OSError))
+            at_the_end.callback(session.close)
             said.append(session.getwelcome())
             if account.security == "stls":
                 said.append(session.stls(_trust(account)))

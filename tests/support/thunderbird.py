@@ -123,7 +123,7 @@ class Thunderbird:
 
     def fetch(self, account: Account) -> Fetched:
         """Fetch with "Get Messages", and leave the messages on the server."""
-        authority = account.ca_file.read_text()
+        authority = "" if account.security == "plain" else account.ca_file.read_text()
         said_before = len(self._output)
         result = self._marionette.run(
             _FETCH,
@@ -203,4 +203,5 @@ class _Marionette:
     def quit(self) -> None:
         """Ask Thunderbird to end."""
         self._do("Marionette:Quit", flags=["eForceQuit"])
+        self._reader.close()
         self._socket.close()
