@@ -134,7 +134,7 @@ class Course:
             self.lost += (side,)
             if loss.failure is not None and self.observer is not None:
                 part = NotEncrypted(loss.failure, leg_name(side)).part
-                self.observer.tls_failed(part, self.clock())
+                self.observer.tls(part, self.clock(), became="failed")
         # A peer that closed in full answers what still comes by a reset: it closed, first of all.
         how = "closed" if side in self.ended else "reset"
         reason = "tls-failed" if loss.failure is not None else f"{side.value}-{how}"
@@ -148,7 +148,7 @@ class Course:
             observer.ended(side, at)
             if (name := leg_name(side)) in self.under_tls:
                 part = TlsPart(leg=name, truncated=self.leg(side).truncated)
-                observer.tls_ended(part, at)
+                observer.tls(part, at, became="ended")
 
     async def farewell(self, line: bytes) -> None:
         """Tell the client why it gets no further, and give it time to read that and to close.

@@ -13,8 +13,8 @@ that could not be recorded (P27), and `written` tells the relay to end the sessi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 
 from popproxy.pop3 import (
     Data,
@@ -29,17 +29,12 @@ from popproxy.pop3 import (
 from popproxy.privacy import Recorder
 from popproxy.records import (
     Endpoint,
-    EventPart,
-    GapPart,
-    GapRecord,
     Record,
     RoutePart,
-    SessionEnd,
-    SessionPart,
-    SummaryPart,
     TlsPart,
 )
 from popproxy.relay import diagnostics
+from popproxy.relay.by_hand import ByHand
 
 FLUSH_AFTER = 500_000_000
 """Nanoseconds after which content that fills no piece yet is recorded all the same (P64)."""
@@ -75,6 +70,7 @@ class Observer:
     """
 
     __slots__ = (
+        "_by_hand",
         "_failed",
         "_held_since",
         "_hub",
@@ -83,10 +79,7 @@ class Observer:
         "_parser",
         "_recorder",
         "_require_log",
-        "_seq",
         "_session_id",
-        "_started_at",
-        "_started_ns",
         "_unsaid",
         "at_line_border",
     )
@@ -117,10 +110,8 @@ class Observer:
         self._parser = parser
         self._recorder = recorder
         self._hub = hub
-        self._started_at = started_at
-        self._started_ns = started_ns
+        self._by_hand = ByHand(session_id, started_at, started_ns)
         self._require_log = require_log
-        self._seq = 0
         self._failed = False
         self._mute = False
         self._unsaid: list[Record] = []
@@ -247,17 +238,11 @@ class Observer:
             at, lambda: parser.tls_started(at) if under_tls else parser.tls_declined(at)
         )
 
-    def tls_started(self, part: TlsPart, at: int) -> None:
-        """Record that TLS began on a leg."""
-        self._tell(at, lambda: self._recorder.tls_start(part, at))
-
-    def tls_failed(self, part: TlsPart, at: int) -> None:
-        """Record that TLS failed on a leg."""
-        self._tell(at, lambda: self._recorder.tls_failed(part, at))
-
-    def tls_ended(self, part: TlsPart, at: int) -> None:
-        """Record that TLS ended on a leg."""
-        self._tell(at, lambda: self._recorder.tls_end(part, at))
+    def tls(self, part: TlsPart, at: int, *, became: Literal["started", "failed", "ended"]) -> None:
+        """Record what became of TLS on a leg."""
+        made = self._recorder
+        make = {"started": made.tls_start, "failed": made.tls_failed, "ended": made.tls_end}[became]
+        self._tell(at, lambda: make(part, at))
 
     def rewritten(
         self, side: Side, rule: str, *, was: bytes, now: bytes, seq: int | None, at: int
@@ -266,13 +251,7 @@ class Observer:
         self._tell(at, lambda: self._recorder.rewrite(side, rule, was=was, now=now, seq=seq, at=at))
 
     def found(self, code: FindingCode, at: int, where: str = "") -> None:
-        """Record something that showed outside of what was read.
-
-        Args:
-            code: What.
-            at: When, monotonic, in nanoseconds.
-            where: In words.
-        """
+        """Record something that showed outside of what was read; see `Recorder.finding`."""
         self._tell(at, lambda: self._recorder.finding(code, at=at, where=where))
 
     def finish(self, reason: str, detail: str | None, at: int) -> None:
@@ -294,15 +273,7 @@ class Observer:
             else:
                 self._put(records, at)
                 return
-        timestamp, session = self._by_hand(at)
-        record = SessionEnd(
-            timestamp=timestamp,
-            schema="popproxy/1",
-            event=EventPart(action="session.end", duration=max(0, at - self._started_ns)),
-            session=session,
-            summary=SummaryPart(reason=reason, detail=detail),
-        )
-        self._put([record], at)
+        self._put([self._by_hand.end(reason, detail, at)], at)
 
     async def written(self) -> bool:
         """Wait until everything observed so far is written; False if it could not be (P27)."""
@@ -399,7 +370,7 @@ class Observer:
             self._fail(error, at)
         else:
             self._unsaid = []
-            self._seq = records[-1].session.seq
+            self._by_hand.seq = records[-1].session.seq
 
     def _fail(self, error: Exception, at: int) -> None:
         """Give the reading of this session up, and have that recorded."""
@@ -421,25 +392,8 @@ class Observer:
         if self._mute:
             return
         self._failed = self._mute = True
-        timestamp, session = self._by_hand(at)
-        self._unsaid = [
-            GapRecord(
-                timestamp=timestamp,
-                schema="popproxy/1",
-                event=EventPart(action="gap"),
-                session=session,
-                gap=GapPart(
-                    reason="popproxy failed to record this session; it was forwarded unchanged"
-                ),
-            )
-        ]
+        self._unsaid = [self._by_hand.gap(at)]
         self._put((), at)
-
-    def _by_hand(self, at: int) -> tuple[datetime, SessionPart]:
-        """Give what every record has, for one that the recorder did not make."""
-        self._seq += 1
-        since_start = timedelta(microseconds=(at - self._started_ns) // 1000)
-        return self._started_at + since_start, SessionPart(id=self._session_id, seq=self._seq)
 
     def _warn(self, event: str, error: Exception) -> None:
         if _failures.passes(diagnostics.now()):

@@ -131,9 +131,9 @@ class RelaySession:
         opened = await open_session(course)
         observer = self._record_start()
         for part in opened.parts:
-            observer.tls_started(part, course.clock())
+            observer.tls(part, course.clock(), became="started")
         if opened.failed is not None:
-            observer.tls_failed(opened.failed, course.clock())
+            observer.tls(opened.failed, course.clock(), became="failed")
         if opened.reason is not None:
             course.reason = course.reason or opened.reason
             self._record_end()

@@ -81,7 +81,7 @@ async def _with_server(
     try:
         encrypted = await encryption.with_server(course.server)
     except NotEncrypted as failure:
-        observer.tls_failed(failure.part, course.clock())
+        observer.tls(failure.part, course.clock(), became="failed")
         failed = temporary_failure if failure.temporary else permanent_failure
         line = failed(f"no TLS with the server: {failure.cause}")
         observer.rewritten(
@@ -96,7 +96,7 @@ async def _with_server(
         await course.farewell(line)
         return False
     course.take_server(encrypted)
-    observer.tls_started(encrypted.part, course.clock())
+    observer.tls(encrypted.part, course.clock(), became="started")
     return True
 
 
@@ -112,18 +112,18 @@ async def _with_client(
     if first is None:
         cause = f"the client began no TLS handshake within {seconds:g} seconds after STLS"
         part = TlsPart(leg="client", code="timeout", cause=cause)
-        observer.tls_failed(part, course.clock())
+        observer.tls(part, course.clock(), became="failed")
         course.end("tls-failed", cause)
         return False
     if first == HANDSHAKE:
         try:
             encrypted = await encryption.with_client(course.client)
         except NotEncrypted as failure:
-            observer.tls_failed(failure.part, course.clock())
+            observer.tls(failure.part, course.clock(), became="failed")
             course.end("tls-failed", failure.cause)
             return False
         course.take_client(encrypted)
-        observer.tls_started(encrypted.part, course.clock())
+        observer.tls(encrypted.part, course.clock(), became="started")
         observer.stls_ended(course.clock(), under_tls=True)
         return True
     if first:
