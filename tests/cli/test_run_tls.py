@@ -56,10 +56,10 @@ def test_a_listener_of_tls_makes_the_authority_in_its_place(scheme: str, tmp_pat
     argv = ("run", *AS_ROOT, "--listen", f"{scheme}://127.0.0.1:0", "--upstream", NOWHERE)
     with started(*argv, cwd=home) as (_, port):
         assert f"listening on {scheme}://127.0.0.1:{port}" in (home / "stderr").read_text()
-        assert (home / ".local/share/popproxy/authority/authority.key").exists()
+        until((home / ".local/share/popproxy/authority/authority.key").exists, "the key")
     data = tmp_path / "data"
     with started(*argv, cwd=home, XDG_DATA_HOME=str(data)):
-        assert (data / "popproxy/authority/authority.key").exists()
+        until((data / "popproxy/authority/authority.key").exists, "the key")
 
 
 def test_p34_an_authority_that_ends_soon_is_warned_about(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_p34_an_authority_that_ends_soon_is_warned_about(tmp_path: Path) -> None
     (folder / "authority.key").touch(0o600)
     (folder / "authority.key").write_bytes(key)
     argv = ("run", *AS_ROOT, "--listen", "pop3s://127.0.0.1:0", "--upstream", NOWHERE)
+    warning = f"the local authority in {folder} expires on"
     with started(*argv, "--authority", str(folder), cwd=home):
-        said = (home / "stderr").read_text()
-    assert f"the local authority in {folder} expires on" in said
-    assert "popproxy ca renew" in said
+        until(lambda: warning in (home / "stderr").read_text(), "the warning")
+        until(lambda: "popproxy ca renew" in (home / "stderr").read_text(), "the remedy")
 
 
 @only_root
