@@ -664,7 +664,8 @@ def test_a_table_beyond_the_limit_is_cut() -> None:
     assert answer.pop3.listing is not None
     assert len(answer.pop3.listing) == 10_000
     wide = b"X-CAPABILITY " + b"y" * 1_000 + b"\r\n"
-    records = told([*turns("S: +OK", "C: CAPA"), (Side.SERVER, b"+OK\r\n" + wide * 300 + b".\r\n")])
+    content = b"+OK\r\n" + wide * 300 + b".\r\n"
+    records = told([*turns("S: +OK", "C: CAPA"), (Side.SERVER, content)], cut=kibibytes)
     answer = response(records, "CAPA")
     assert answer.pop3.values_truncated
     assert answer.pop3.capabilities is not None
@@ -683,7 +684,7 @@ def test_a_table_up_to_the_limit_is_told_whole() -> None:
         assert not answer.pop3.values_truncated
         assert answer.pop3.capabilities is not None
         assert len(answer.pop3.capabilities) == number
-        assert answer.pop3.octets == len(line) * number
+        assert (answer.pop3.octets, answer.pop3.lines) == (len(line) * number, number)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -709,6 +710,31 @@ def test_byte_stuffing_is_removed_whichever_way_lines_end(line_end: str) -> None
     message = response(records, "RETR").pop3.message
     assert message is not None
     assert message.sha256 == hashlib.sha256(lines("Subject: x\n\n.x\n")).hexdigest()
+
+
+def test_a_dot_behind_a_bare_lf_is_no_stuffing_where_lines_end_in_crlf() -> None:
+    records = retrieve(b"+OK\r\na\n..b\r\n.\r\n")
+    message = response(records, "RETR").pop3.message
+    assert message is not None
+    assert message.octets == len(b"a\n..b\r\n")
+    content = b"+OK\r\nX\n..Y\r\n.\r\n"
+    answer = response(told([*turns("S: +OK", "C: CAPA"), (Side.SERVER, content)]), "CAPA")
+    assert answer.pop3.capabilities == [Capability(tag="X"), Capability(tag="..Y")]
+
+
+@pytest.mark.parametrize("end", [b".\r\n", b""])
+def test_p03_the_end_of_a_masked_response_counts_as_the_read_of_its_first_mask(
+    end: bytes,
+) -> None:
+    session, made = Session(), recorder()
+    for side, data in turns(*LOGIN, "C: RETR 1"):
+        made.record(session.receive(side, data, 0))
+    records = made.record(session.receive(Side.SERVER, b"+OK\r\ntr0ut-lake\r\n", 1_000))
+    records += made.record(session.receive(Side.SERVER, b"more\r\n" + end, 9_000))
+    records += made.record(session.end(Side.SERVER, 9_000))
+    assert of(records, DataRecord)[-1].segments == [(1, 16)]
+    answer = one(records, ResponseRecord)
+    assert (answer.segments, answer.joined) == (([(1, 3)], True) if end else ([], answer.joined))
 
 
 def test_a_response_that_is_told_late_names_its_command() -> None:
