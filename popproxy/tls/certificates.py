@@ -18,8 +18,6 @@ from cryptography.x509.oid import NameOID
 
 from popproxy.tls.names import host_name
 
-NAMES = 20
-"""Names of a certificate that are told; some hold hundreds."""
 _ISSUER = 80
 """Characters of an issuer's name that are told."""
 
@@ -30,7 +28,7 @@ class Told:
 
     Attributes:
         sha256: The digest of its DER form, in hexadecimal.
-        names: Host names and addresses that it is for; wildcards included.
+        names: Host names and addresses that it is for, all of them; wildcards included.
         issuer: Who issued it, by common name or organization.
         self_signed: Whether it names itself as its issuer.
         not_before: From when on it is valid, in UTC.
@@ -86,7 +84,7 @@ def read(der: bytes) -> Told | None:
         certificate = x509.load_der_x509_certificate(der)
         return Told(
             sha256=hashlib.sha256(der).hexdigest(),
-            names=tuple(_names(certificate)[:NAMES]),
+            names=tuple(_names(certificate)),
             issuer=_issuer(certificate),
             self_signed=certificate.issuer == certificate.subject,
             not_before=certificate.not_valid_before_utc,

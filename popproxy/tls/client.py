@@ -22,6 +22,7 @@ from socket import socket
 from popproxy.tls.certificates import covers, peer
 from popproxy.tls.contexts import ALPN, prepare
 from popproxy.tls.failures import TlsSetupError, no_certificate, wrong_name, wrong_pin
+from popproxy.tls.names import canonical
 from popproxy.tls.pairs import load_pair
 from popproxy.tls.settings import UpstreamTls
 
@@ -44,7 +45,7 @@ class UpstreamContext:
             TlsSetupError: A file cannot be used; the message says what to do.
         """
         self._settings = settings
-        self.name = settings.server_name or host
+        self.name = canonical(settings.server_name or host)
         self._sni = self.name if settings.sni is None else settings.sni
         self._pins = frozenset(pin.lower().removeprefix("sha256:") for pin in settings.pins)
         self._session: ssl.SSLSession | None = None

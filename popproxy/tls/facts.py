@@ -8,6 +8,9 @@ from datetime import datetime
 from popproxy.records import LegName, TlsPart
 from popproxy.tls.certificates import peer
 
+NAMES = 20
+"""Names of a certificate that are told; some hold hundreds."""
+
 
 def facts(tls: ssl.SSLSocket, leg: LegName) -> TlsPart:
     """Tell the facts of a connection, for its record (P39).
@@ -30,7 +33,7 @@ def facts(tls: ssl.SSLSocket, leg: LegName) -> TlsPart:
         alpn=tls.selected_alpn_protocol(),
         resumed=bool(tls.session_reused),
         certificate_sha256=told.sha256 if told else None,
-        certificate_names=list(told.names) if told else [],
+        certificate_names=list(told.names[:NAMES]) if told else [],
         issuer=told.issuer if told else None,
         not_before=_date(told.not_before) if told else None,
         not_after=_date(told.not_after) if told else None,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CAUSE = 300
 """Characters of a cause at most: it has to fit into a line of POP3."""
 _SHOWN_NAMES = 5
+_SHOWN = 100
+"""Characters of a name, or of a list of names, that are shown of those a cause holds."""
 _ALERT = "_ALERT_"
 _ALERTS = {
     "CLOSE_NOTIFY": 0,
@@ -124,6 +126,8 @@ def explain(error: Exception, tls: ssl.SSLSocket, *, leg: LegName, name: str = "
     if isinstance(error, ssl.SSLCertVerificationError):
         return _not_verified(error, tls, name)
     reason = (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
+    if reason == "TLSV1_UNRECOGNIZED_NAME":  # the one alert in use that OpenSSL names otherwise
+        return _alerted("UNRECOGNIZED_NAME", leg)
     if _ALERT in reason:
         return _alerted(reason.partition(_ALERT)[2], leg)
     if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
@@ -156,16 +160,23 @@ def wrong_name(told: Told, name: str) -> TlsFailure:
         told: The certificate.
         name: The name that it should be for.
     """
-    names = told.names[:_SHOWN_NAMES]
+    names = [_shortened(each) for each in told.names[:_SHOWN_NAMES]]
+    while len(names) > 1 and len(", ".join(names)) > _SHOWN:
+        names.pop()
     shown = ", ".join(names) + (", ..." if len(told.names) > len(names) else "")
     return TlsFailure(
         "wrong-name",
-        f"the server presented a certificate for {shown or 'no name'}, not for {name}",
+        f"the server presented a certificate for {shown or 'no name'}, not for {_shortened(name)}",
         remedy=(
             "connect to the server by a name of its certificate, or say with --server-name which"
             f" one is right; {_OTHERWISE}{told.sha256}"
         ),
     )
+
+
+def _shortened(name: str) -> str:
+    """Leave out the start of a long name, so that a cause has room for both of its names."""
+    return name if len(name) <= _SHOWN else f"...{name[3 - _SHOWN :]}"
 
 
 def wrong_pin(told: Told, pins: Iterable[str]) -> TlsFailure:
@@ -265,6 +276,12 @@ def _alerted(name: str, leg: LegName) -> TlsFailure:
             "client-certificate-wanted",
             f"the server does not accept our client certificate, or wants one: {alert}",
             "give it the right one with --client-certificate FILE (and --client-key FILE)",
+        )
+    if leg == "upstream" and name == "UNRECOGNIZED_NAME":
+        return failure(
+            "unknown-server-name",
+            "the server does not know the name that it was asked for",
+            "say with --sni which name it knows, or ask for none with --sni none",
         )
     option = "--client-tls-minimum" if leg == "client" else "--upstream-tls-minimum"
     if name == "PROTOCOL_VERSION":

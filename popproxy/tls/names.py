@@ -76,6 +76,16 @@ def certificate_names(texts: Iterable[str]) -> list[str | Address]:
     return list(found)
 
 
+def canonical(text: str) -> str:
+    """Write a name of the settings as certificates do: ASCII, lower case, without a final dot.
+
+    Args:
+        text: A host name, or a numeric address, which is written in its shortest form.
+    """
+    found = certificate_names([text])
+    return str(found[0]) if found else text.encode("ascii", "backslashreplace").decode("ascii")
+
+
 def _ascii(text: str) -> str:
     if text.isascii():
         return text
