@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from popproxy.records import LegName
+from popproxy.tls.names import canonical
 
 if TYPE_CHECKING:
     from popproxy.tls.certificates import Told
@@ -125,7 +126,7 @@ def explain(error: Exception, tls: ssl.SSLSocket, *, leg: LegName, name: str = "
         return TlsFailure("own-trouble", str(trouble), temporary=True)
     if isinstance(error, ssl.SSLCertVerificationError):
         return _not_verified(error, tls, name)
-    reason = (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
+    reason = _reason(error) if isinstance(error, ssl.SSLError) else ""
     if reason == "TLSV1_UNRECOGNIZED_NAME":  # the one alert in use that OpenSSL names otherwise
         return _alerted("UNRECOGNIZED_NAME", leg)
     if _ALERT in reason:
@@ -153,6 +154,18 @@ def explain(error: Exception, tls: ssl.SSLSocket, *, leg: LegName, name: str = "
     return TlsFailure("other", f"TLS with {peer} failed: {words}")
 
 
+def _reason(error: ssl.SSLError) -> str:
+    """Give OpenSSL's name of an error, as Python does for those that it knows.
+
+    It does not know them all: of the alert 120, for one, it has OpenSSL's words only, as in
+    "[SSL] tlsv1 alert no application protocol (_ssl.c:1006)".
+    """
+    if reason := getattr(error, "reason", None):
+        return str(reason)
+    words = str(error.args[-1] if error.args else "").partition("] ")[2].partition(" (")[0]
+    return words.upper().replace(" ", "_")
+
+
 def wrong_name(told: Told, name: str) -> TlsFailure:
     """Say that a certificate is for other names.
 
@@ -164,9 +177,10 @@ def wrong_name(told: Told, name: str) -> TlsFailure:
     while len(names) > 1 and len(", ".join(names)) > _SHOWN:
         names.pop()
     shown = ", ".join(names) + (", ..." if len(told.names) > len(names) else "")
+    wanted = _shortened(canonical(name))
     return TlsFailure(
         "wrong-name",
-        f"the server presented a certificate for {shown or 'no name'}, not for {_shortened(name)}",
+        f"the server presented a certificate for {shown or 'no name'}, not for {wanted}",
         remedy=(
             "connect to the server by a name of its certificate, or say with --server-name which"
             f" one is right; {_OTHERWISE}{told.sha256}"

@@ -83,7 +83,9 @@ def canonical(text: str) -> str:
         text: A host name, or a numeric address, which is written in its shortest form.
     """
     found = certificate_names([text])
-    return str(found[0]) if found else text.encode("ascii", "backslashreplace").decode("ascii")
+    if found:
+        return str(found[0])
+    return "".join(each if each.isascii() and each.isprintable() else "?" for each in text)
 
 
 def _ascii(text: str) -> str:
