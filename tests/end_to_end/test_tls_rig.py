@@ -33,7 +33,7 @@ def test_a_client_fetches_from_dovecot_in_each_way_it_knows(
     speaker: Speaker, security: Security, fetch: Fetch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     user = dovecot.user(MAILS)
-    fetched = fetch(speaker, account_at(dovecot, security, user, tmp_path / "home"))
+    fetched = fetch(speaker, account_at(dovecot, speaker, security, user, tmp_path / "home"))
     assert digests(fetched.messages) == digests(mail.content for mail in MAILS)
     logins = [line for line in dovecot.log.splitlines() if f"Login: user=<{user}>" in line]
     assert logins
@@ -47,7 +47,7 @@ def test_a_client_refuses_a_server_whose_authority_it_does_not_know(
     speaker: Speaker, security: Security, fetch: Fetch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     user = dovecot.user([DOTS])
-    account = account_at(dovecot, security, user, tmp_path / "home")
+    account = account_at(dovecot, speaker, security, user, tmp_path / "home")
     with pytest.raises(Exception, match=REFUSAL):
         fetch(speaker, replace(account, ca_file=issue(tmp_path).ca_file))
     assert f"Login: user=<{user}>" not in dovecot.log
@@ -59,7 +59,7 @@ def test_a_client_refuses_a_server_under_another_name(
     speaker: Speaker, security: Security, fetch: Fetch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     user = dovecot.user([DOTS])
-    account = account_at(dovecot, security, user, tmp_path / "home")
+    account = account_at(dovecot, speaker, security, user, tmp_path / "home")
     with pytest.raises(Exception, match=REFUSAL):
         fetch(speaker, replace(account, host=dovecot.host))
     assert f"Login: user=<{user}>" not in dovecot.log

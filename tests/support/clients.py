@@ -47,6 +47,8 @@ class Account:
     security: Security = "plain"
     ca_file: Path = Path("/dev/null")
     """The authority that the client trusts; the default trusts none."""
+    truncated: bool = False
+    """Whether the server ends TLS without saying so (no close_notify), and the client bears it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,8 @@ def fetchmail(account: Account) -> Fetched:
     protocol = {"plain": "''", "stls": "'tls1.2+'", "tls": "'auto' ssl"}[account.security]
     configuration = private_file(
         account.home / "fetchmailrc",
-        f"set invisible\npoll {account.host} service {account.port} protocol POP3 {login}\n"
+        f'set invisible\nset pidfile "{account.home}/fetchmail.pid"\n'
+        f"poll {account.host} service {account.port} protocol POP3 {login}\n"
         f'  user "{account.user}" password "{account.password}"\n'
         f'  sslproto {protocol} sslcertck sslcertfile "{account.ca_file}"\n'
         f'  no rewrite fetchall keep pass8bits mda "{agent}"\n',

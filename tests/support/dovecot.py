@@ -14,9 +14,10 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support.certificates import Certificates, issue
 from tests.support.leaks import PASSWORD
@@ -83,9 +84,13 @@ class Dovecot:
         port: Where it listens for POP3, which may go on under TLS by STLS.
         tls_port: Where it listens for TLS from the start.
         ca_file: The certificate of the authority that signed its certificate.
+        truncates: Whether it ends TLS without saying so.
+        logins: How clients have to log in where their own choice in the clear fails.
     """
 
     host = "127.0.0.1"
+    truncates = False
+    logins: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         # pytest's directories are closed to other users, and Dovecot's processes are others.

@@ -8,6 +8,7 @@ that names the package; where skips are forbidden (`CI=true`, `POPPROXY_NO_SKIPS
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -27,11 +28,23 @@ PACKAGES = {
 }
 """Program: the Debian package that holds it."""
 
+UNPACKED = {
+    "courierpop3d": "courier/usr/lib/courier/courier/courierpop3d",
+    "cyrus-pop3d": "cyrus/usr/lib/cyrus/bin/pop3d",
+}
+"""Program: where it lies in `SERVERS`; its package cannot be installed beside Dovecot's."""
+
+SERVERS = Path(__file__).parents[2] / ".servers"
+"""Where `.ci/servers` unpacks them."""
+
 _EXTRA_PATH = ("/usr/sbin", "/sbin")
 
 
 def find(program: str) -> str | None:
     """Give the program's path; administrators' directories are searched too."""
+    if program in UNPACKED:
+        unpacked = SERVERS / UNPACKED[program]
+        return str(unpacked) if unpacked.exists() else None
     found = shutil.which(program)
     for directory in _EXTRA_PATH:
         found = found or shutil.which(program, path=directory)
@@ -39,8 +52,8 @@ def find(program: str) -> str | None:
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
-    """Mark a test that needs these programs, each one of `PACKAGES`."""
-    unknown = [program for program in programs if program not in PACKAGES]
+    """Mark a test that needs these programs, each one of `PACKAGES` or `UNPACKED`."""
+    unknown = [program for program in programs if program not in {**PACKAGES, **UNPACKED}]
     if unknown:
         raise ValueError(f"no Debian package is known for {', '.join(unknown)}")
     return pytest.mark.needs(*programs)
@@ -51,5 +64,8 @@ def missing(programs: tuple[str, ...]) -> str | None:
     absent = [program for program in programs if find(program) is None]
     if not absent:
         return None
-    packages = " ".join(PACKAGES[program] for program in absent)
-    return f"{', '.join(absent)} not found: apt-get install {packages}"
+    packages = " ".join(PACKAGES[program] for program in absent if program in PACKAGES)
+    remedies = [f"apt-get install {packages}"] if packages else []
+    if not UNPACKED.keys().isdisjoint(absent):
+        remedies.append(".ci/servers")
+    return f"{', '.join(absent)} not found: {' && '.join(remedies)}"

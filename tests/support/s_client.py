@@ -57,7 +57,8 @@ def _command(account: Account) -> list[str]:
     start = {"stls": ["-starttls", "pop3"], "tls": []}[account.security]
     address = f"{account.host}:{account.port}"
     trust = ["-CAfile", str(account.ca_file), "-no-CApath", "-no-CAstore", "-verify_return_error"]
-    return ["openssl", "s_client", "-connect", address, *start, *name, *trust, "-quiet"]
+    ends = ["-ignore_unexpected_eof"] if account.truncated else []
+    return ["openssl", "s_client", "-connect", address, *start, *name, *trust, *ends, "-quiet"]
 
 
 class _RefusedError(Exception):

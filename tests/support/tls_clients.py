@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from tests.support.clients import (
     mutt,
     python_poplib,
 )
+from tests.support.mails import Mail
 from tests.support.s_client import s_client
 
 EVERY_WAY: tuple[Security, ...] = ("plain", "stls", "tls")
@@ -59,13 +60,23 @@ class Server(Protocol):
     port: int
     tls_port: int
     ca_file: Path
+    truncates: bool
+    """Whether it ends TLS without saying so (no close_notify)."""
+    logins: Mapping[str, str]
+    """Client: how it has to log in where its own choice in the clear fails."""
+
+    def user(self, mails: Iterable[Mail]) -> str:
+        """Make an account with these mails in its maildrop, and give its name."""
 
 
-def account_at(server: Server, security: Security, user: str, home: Path) -> Account:
+def account_at(
+    server: Server, speaker: Speaker, security: Security, user: str, home: Path
+) -> Account:
     """Say where to fetch directly from a server, spoken to in this way.
 
     Args:
         server: A running server.
+        speaker: Who fetches.
         security: How the client speaks.
         user: The user's name on the server.
         home: A directory of the client's own; it is made.
@@ -76,6 +87,8 @@ def account_at(server: Server, security: Security, user: str, home: Path) -> Acc
         port=server.tls_port if security == "tls" else server.port,
         user=user,
         home=home,
+        mechanism=server.logins.get(speaker.name, "") if security == "plain" else "",
         security=security,
         ca_file=server.ca_file,
+        truncated=server.truncates,
     )
