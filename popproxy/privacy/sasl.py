@@ -29,6 +29,7 @@ _SCHEME = re.compile(rb"(?:Bearer|MAC|Basic)[ \t]+", re.IGNORECASE)
 _GS2_HEADER = re.compile(rb"(?:[ny]|p=[A-Za-z0-9.-]+),(?:a=([^,]*))?,", re.DOTALL)
 _SCRAM_USER = re.compile(rb"n=([^,]+),r=[^,]+", re.DOTALL)
 _CRAM = re.compile(rb"(\S+) ([0-9A-Fa-f]{16,128})")
+_DIGEST_USER = re.compile(rb'(?:^|,)[ \t]*username="((?:[^"\\]|\\.)+)"', re.DOTALL | re.IGNORECASE)
 _XOAUTH2_USER = re.compile(rb"user=([^\x01]+)\x01auth=")
 _PLAIN = re.compile(rb"[^\x00]*\x00([^\x00]+)\x00[^\x00]*")
 _SEPARATORS = re.compile(rb"[\x00\x01]")
@@ -116,6 +117,9 @@ def _user(mechanism: str, decoded: bytes) -> bytes | None:
         match = _XOAUTH2_USER.match(decoded)
     elif mechanism == "CRAM-MD5":  # RFC 2195, section 2
         match = _CRAM.fullmatch(decoded)
+    elif mechanism == "DIGEST-MD5":  # RFC 2831, section 2.1.2
+        found = _DIGEST_USER.search(decoded)
+        return re.sub(rb"\\(.)", rb"\1", found[1], flags=re.DOTALL) if found else None
     elif header := _GS2_HEADER.match(decoded):
         if mechanism == "OAUTHBEARER":  # RFC 7628, section 3.1
             return header[1]

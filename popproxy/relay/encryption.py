@@ -173,7 +173,7 @@ class TlsEncryption:
         connected = _taken(leg)
         context = await _usable(self._listener_context, connected, "client")
         tls = _wrapped(context.wrap, connected, "client")
-        await self._shake_hands(tls, "client")
+        await self._shake_hands(tls, "client", self._host)
         return _encrypted(tls, "client", self._host)
 
     async def with_server(self, leg: Leg) -> Encrypted:
@@ -181,13 +181,14 @@ class TlsEncryption:
         connected = _taken(leg)
         context = await _usable(self._upstream_context, connected, "upstream")
         tls = _wrapped(context.wrap, connected, "upstream")
-        await self._shake_hands(tls, "upstream", context.verify)
-        return _encrypted(tls, "upstream", self._host, context.remember)
+        await self._shake_hands(tls, "upstream", context.name, context.verify)
+        return _encrypted(tls, "upstream", context.name, context.remember)
 
     async def _shake_hands(
         self,
         tls: ssl.SSLSocket,
         leg: LegName,
+        name: str,
         verify: Callable[[ssl.SSLSocket], None] | None = None,
     ) -> None:
         from popproxy.tls.handshake import handshake
@@ -195,7 +196,7 @@ class TlsEncryption:
         try:
             try:
                 with trio.fail_after(self._seconds):
-                    await handshake(tls, leg=leg, name=self._host)
+                    await handshake(tls, leg=leg, name=name)
             except trio.TooSlowError:
                 raise TlsFailure(
                     "timeout",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import trio
 
+from popproxy.pop3 import Side
 from popproxy.records import TlsPart
 from popproxy.relay.course import Course
 from popproxy.relay.encryption import Encrypted, Encryption, NotEncrypted
@@ -130,11 +131,10 @@ async def _encrypt_server(
     course: Course, encryption: Encryption, opened: Opened, *, by_stls: bool
 ) -> None:
     """Put the server's leg under TLS, before the client sees anything of it."""
-    assert course.server is not None  # noqa: S101 - says so to the type checker
     try:
         if by_stls and not await _stls(course, opened):
             return
-        encrypted: Encrypted = await encryption.with_server(course.server)
+        encrypted: Encrypted = await encryption.with_server(course.leg(Side.SERVER))
     except NotEncrypted as failure:
         opened.failed = failure.part
         failed = temporary_failure if failure.temporary else permanent_failure
@@ -151,8 +151,7 @@ async def _stls(course: Course, opened: Opened) -> bool:
     Raises:
         NotEncrypted: The server does not do its part.
     """
-    server = course.server
-    assert server is not None  # noqa: S101 - says so to the type checker
+    server = course.leg(Side.SERVER)
     seconds = course.service.timeouts.handshake
     try:
         with trio.fail_after(seconds):
@@ -186,10 +185,9 @@ async def _line(course: Course) -> bytes:
         NotEncrypted: It sends more than a line, less than one, or too much.
         LegLost: The connection is gone.
     """
-    assert course.server is not None  # noqa: S101 - says so to the type checker
     line = b""
     while not line.endswith(b"\n"):
-        data = await course.server.read()
+        data = await course.leg(Side.SERVER).read()
         line += data
         if not data:
             raise _not_by_stls("closed", "the server closed before STLS")

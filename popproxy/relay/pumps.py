@@ -121,13 +121,18 @@ class Pumps:
                 break
             self._delivering = self._delivering or from_server
             events = observe(side, data, clock())
+            step = None
+            if translation is not None and from_server:
+                step = self._of_server(translation, data, events)  # and its changes are recorded
             if require_log and not await self._logged(side):
                 return
             if translation is not None:
-                translated = await self._translate(translation, side, data, events)
-                if translated is None:
+                if step is None:
+                    step = self._of_client(translation, data, events)
+                forwarded = await self._follow(translation, side, step)
+                if forwarded is None:
                     return
-                data = translated
+                data = forwarded
             if data and not await self._write(side, data):
                 return
             data = b""
@@ -191,35 +196,40 @@ class Pumps:
         course.end("log-unavailable")
         return False
 
-    async def _translate(
-        self, translation: Translation, side: Side, data: bytes, events: Sequence[Event]
-    ) -> bytes | None:
-        """Give what is to be written in the place of what came; None if the pump is over."""
+    def _of_server(self, translation: Translation, data: bytes, events: Sequence[Event]) -> Step:
+        """Translate what the server sent, and record what was changed in it."""
         if self._observer.failed:
-            return self._untranslated(translation, side, data)
-        if side is Side.CLIENT:
-            return await self._of_client(translation, translation.client(data, events))
+            return self._untranslated(translation, Side.SERVER, data)
         step = translation.server(data, events, self._observer.due)
-        for changed, seq, rule, was, now in step.rewrites:
+        for side, seq, rule, was, now in step.rewrites:
             at = self._course.clock()
-            self._observer.rewritten(changed, rule, was=was, now=now, seq=seq, at=at)
-        if step.stop is None:
-            return step.forward
-        if not step.forward or await self._write(side, step.forward):
-            self._accept(step.stop.line, step.stop, own=False)
-        return None
+            self._observer.rewritten(side, rule, was=was, now=now, seq=seq, at=at)
+        return step
 
-    def _untranslated(self, translation: Translation, side: Side, data: bytes) -> bytes | None:
+    def _of_client(self, translation: Translation, data: bytes, events: Sequence[Event]) -> Step:
+        """Translate what the client sent."""
+        if self._observer.failed:
+            return self._untranslated(translation, Side.CLIENT, data)
+        return translation.client(data, events)
+
+    def _untranslated(self, translation: Translation, side: Side, data: bytes) -> Step:
         """Forward everything as it is, for nobody understands it any more (P25)."""
         if translation.rules.require_stls:
             self._course.end("internal-error")
-            return None
-        return translation.give_up(side) + data
+            return Step(b"")
+        return Step(translation.give_up(side) + data)
 
-    async def _of_client(self, translation: Translation, step: Step) -> bytes | None:
-        """Go through the points at which the client's octets must not simply be forwarded."""
+    async def _follow(self, translation: Translation, side: Side, step: Step) -> bytes | None:
+        """Go through the points at which octets must not simply be forwarded.
+
+        Returns:
+            What is still to be forwarded; None if the pump is over.
+        """
         while (stop := step.stop) is not None:
-            if step.forward and not await self._write(Side.CLIENT, step.forward):
+            if step.forward and not await self._write(side, step.forward):
+                return None
+            if side is Side.SERVER:
+                self._accept(stop.line, stop, own=False)
                 return None
             if stop.why == "tls":
                 await self._refuse("tls-on-plain-port", None, _FATAL_ALERT)

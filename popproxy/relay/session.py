@@ -117,7 +117,7 @@ class RelaySession:
             self._moved = moved
             self._moved_at = now
             self._dirty = True
-        if self._dirty:
+        if self._dirty and not course.held:  # a pump may have octets in hand that were read
             events = observer.housekeeping(at)
             self._dirty = events is not None
             if events and self._translation is not None:

@@ -43,7 +43,11 @@ async def begin_tls(
     Returns:
         Whether the session goes on.
     """
-    if accepted.injected or (not accepted.own and observer.injected) or _something_waits(course):
+    early = accepted.injected or course.client.peek()
+    if not accepted.own:
+        # The server speaks next when it has the client's hello, which is still to be sent.
+        early = early or observer.injected or course.leg(Side.SERVER).peek()
+    if early:
         return _end_injected(course, observer)
     if not accepted.own and not await _with_server(course, observer, encryption, accepted):
         return False
@@ -60,14 +64,6 @@ async def begin_tls(
     return await _with_client(course, observer, encryption, required=required)
 
 
-def _something_waits(course: Course) -> bool:
-    # A server under TLS may send what belongs to TLS, such as session tickets.
-    legs = [course.client]
-    if course.server is not None and "upstream" not in course.under_tls:
-        legs.append(course.server)
-    return any(leg.peek() for leg in legs)
-
-
 def _end_injected(course: Course, observer: Observer) -> bool:
     observer.found(FindingCode.INJECTED_BEHIND_STLS, course.clock())
     course.end("injected-behind-stls", "something was sent in the clear between STLS and TLS")
@@ -77,9 +73,8 @@ def _end_injected(course: Course, observer: Observer) -> bool:
 async def _with_server(
     course: Course, observer: Observer, encryption: Encryption, accepted: Accepted
 ) -> bool:
-    assert course.server is not None  # noqa: S101 - says so to the type checker
     try:
-        encrypted = await encryption.with_server(course.server)
+        encrypted = await encryption.with_server(course.leg(Side.SERVER))
     except NotEncrypted as failure:
         observer.tls(failure.part, course.clock(), became="failed")
         failed = temporary_failure if failure.temporary else permanent_failure

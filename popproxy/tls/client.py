@@ -65,7 +65,7 @@ class UpstreamContext:
         if settings.ca is not None and verified:
             _trust(context, settings)
         if settings.certificate is not None:
-            self.warnings = load_pair(context, settings.certificate, settings.key)
+            self.warnings = load_pair(context, settings.certificate, settings.key).warnings
         return context
 
     def wrap(self, connected: socket) -> ssl.SSLSocket:

@@ -6,7 +6,8 @@ import ssl
 from datetime import datetime
 
 from popproxy.records import LegName, TlsPart
-from popproxy.tls.certificates import peer
+from popproxy.tls.certificates import peer, read
+from popproxy.tls.leaves import ListenerSocket
 
 NAMES = 20
 """Names of a certificate that are told; some hold hundreds."""
@@ -20,10 +21,10 @@ def facts(tls: ssl.SSLSocket, leg: LegName) -> TlsPart:
         leg: Which of a session's legs it is.
     """
     cipher = tls.cipher()
-    told = peer(tls)
-    if leg == "client":
-        name = getattr(tls, "requested_name", None)
+    if isinstance(tls, ListenerSocket):
+        told, name = read(tls.shown), tls.requested_name
     else:
+        told = peer(tls)
         name = tls.server_hostname if isinstance(tls.server_hostname, str) else None
     return TlsPart(
         leg=leg,

@@ -24,11 +24,11 @@ from datetime import UTC, datetime, timedelta
 from socket import socket
 
 from popproxy.tls.authority import Authority
-from popproxy.tls.contexts import server_context
+from popproxy.tls.contexts import ALPN, server_context
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.minting import LEAF_LIFETIME, leaf_key_pem
 from popproxy.tls.names import certificate_names, host_name
-from popproxy.tls.pairs import load_pair
+from popproxy.tls.pairs import first_certificate, load_pair
 from popproxy.tls.settings import ListenerTls
 
 CAPACITY = 128
@@ -52,10 +52,12 @@ class ListenerSocket(ssl.SSLSocket):
     Attributes:
         requested_name: The server name that the client asked for, checked, in lower case; None
             if it asked for none, or for something that is no host name.
+        shown: The certificate that the client is shown, in DER.
         trouble: Why popproxy itself made the handshake fail, in words; None if it did not.
     """
 
     requested_name: str | None = None
+    shown: bytes = b""
     trouble: str | None = None
 
     def do_handshake(self, block: bool = False) -> None:
@@ -82,9 +84,10 @@ class ListenerSocket(ssl.SSLSocket):
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A context, and until when it is to be used."""
+    """A context, the certificate in it, and until when it is to be used."""
 
     context: ssl.SSLContext
+    shown: bytes
     until: datetime
 
 
@@ -135,51 +138,56 @@ class ListenerContext:
         Raises:
             OSError: The connection has gone already.
         """
-        wrapped = self._current_base().wrap_socket(
+        base = self._current_base()
+        wrapped = base.context.wrap_socket(
             connected, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
         assert isinstance(wrapped, ListenerSocket)  # noqa: S101 - says so to the type checker
+        wrapped.shown = base.shown
         return wrapped
 
-    def _current_base(self) -> ssl.SSLContext:
+    def _current_base(self) -> _Made:
         base = self._base
         if base.until <= self._now() or base.context.session_stats()["number"] >= SESSIONS:
             # The user may be replacing files, or popproxy may have given up the right to read
             # them, or descriptors have run out. What there is goes on serving.
             with contextlib.suppress(TlsSetupError, OSError):
                 self._base = self._make_base()
-        return self._base.context
+        return self._base
 
     def _make_base(self) -> _Made:
         now = self._now()
         until = now + BASE_LIFETIME
         if self._authority is not None:
-            context = self._leaf_context(self._authority, self._default_names, now)
+            made = self._leaf(self._authority, self._default_names, now, until)
         else:
             assert self._settings.certificate is not None  # noqa: S101 - says so to the checker
             context = self._empty_context()
-            self.warnings = load_pair(context, self._settings.certificate, self._settings.key)
-        context.sslsocket_class = ListenerSocket
-        context.sni_callback = self._on_hello
-        return _Made(context, until)
+            loaded = load_pair(context, self._settings.certificate, self._settings.key)
+            self.warnings = loaded.warnings
+            made = _Made(context, loaded.certificate, until)
+        made.context.sslsocket_class = ListenerSocket
+        made.context.sni_callback = self._on_hello
+        return made
 
     def _empty_context(self) -> ssl.SSLContext:
         context = server_context(self._settings.minimum, self._settings.key_log)
-        context.set_alpn_protocols(["pop3"])  # RFC 7301's registry has it; nobody has to offer it
+        context.set_alpn_protocols([ALPN])
         return context
 
-    def _leaf_context(
-        self, authority: Authority, names: Sequence[str], now: datetime
-    ) -> ssl.SSLContext:
+    def _leaf(
+        self, authority: Authority, names: Sequence[str], now: datetime, until: datetime
+    ) -> _Made:
         context = self._empty_context()
+        content = authority.leaf(names, now=now)
         # OpenSSL's function for this reads files, and a key must not touch a disk. What is
         # written to a pipe stays in the kernel's memory; the two are opened one after the other.
         with (
-            _as_path(authority.leaf(names, now=now)) as chain,
+            _as_path(content) as chain,
             _as_path(leaf_key_pem()) as key,
         ):
             context.load_cert_chain(chain, key)
-        return context
+        return _Made(context, first_certificate(content), until)
 
     def _on_hello(
         self, tls: ssl.SSLSocket | ssl.SSLObject, name: str | None, _base: ssl.SSLContext
@@ -194,7 +202,8 @@ class ListenerContext:
             tls.requested_name = None if name is None else host_name(name)
             wanted = tls.requested_name
             if self._authority is not None and wanted and wanted not in self._known:
-                tls.context = self._context_for(self._authority, wanted)
+                made = self._made_for(self._authority, wanted)
+                tls.context, tls.shown = made.context, made.shown
         except Exception as error:  # noqa: BLE001 - Python would write a traceback to stderr
             # As when descriptors have run out. A certificate for another name would mislead.
             tls.trouble = f"no certificate could be made: {type(error).__name__}"
@@ -203,17 +212,16 @@ class ListenerContext:
             return int(ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
         return None
 
-    def _context_for(self, authority: Authority, name: str) -> ssl.SSLContext:
+    def _made_for(self, authority: Authority, name: str) -> _Made:
         now = self._now()
         made = self._leaves.get(name)
         if made is None or made.until <= now:
-            context = self._leaf_context(authority, [name], now)
-            made = _Made(context, now + LEAF_LIFETIME - LEAF_RENEWAL)
-            self._leaves[name] = made
+            until = now + LEAF_LIFETIME - LEAF_RENEWAL
+            made = self._leaves[name] = self._leaf(authority, [name], now, until)
         self._leaves.move_to_end(name)
         if len(self._leaves) > CAPACITY:
             self._leaves.popitem(last=False)
-        return made.context
+        return made
 
 
 @contextlib.contextmanager

@@ -12,28 +12,49 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from popproxy.tls.failures import TlsSetupError
 
+_CERTIFICATE_END = b"-----END CERTIFICATE-----"
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _KEY_MARK = b"PRIVATE KEY-----"
 
 
-def load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> tuple[str, ...]:
+class Loaded(NamedTuple):
+    """What was loaded.
+
+    Attributes:
+        certificate: The certificate in DER.
+        warnings: What works, but should be looked at: a certificate that has expired, and the like.
+    """
+
+    certificate: bytes
+    warnings: tuple[str, ...]
+
+
+def first_certificate(chain: bytes) -> bytes:
+    """Give the first certificate of a chain in DER.
+
+    Args:
+        chain: The chain in PEM.
+    """
+    first = chain[chain.index(_CERTIFICATE_MARK) :].partition(_CERTIFICATE_END)[0]
+    return ssl.PEM_cert_to_DER_cert((first + _CERTIFICATE_END).decode("ascii"))
+
+
+def load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> Loaded:
     """Load a certificate chain and its key into a context.
 
     Args:
         context: The context.
         certificate: The chain in PEM, the certificate itself first.
         key: Its key in PEM; None if it is in the certificate's file.
-
-    Returns:
-        What works, but should be looked at: a certificate that has expired, and the like.
 
     Raises:
         TlsSetupError: They cannot be used; the message says which file, why, and what to do.
@@ -52,7 +73,8 @@ def load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> t
             f" {str(reason).replace('_', ' ').lower()}; a new pair, EC P-256 or RSA with 2048 bits"
             " at least, will do"
         ) from None
-    return (*_warnings(certificate, chain[0]), *_open_key(key_file))
+    warnings = (*_warnings(certificate, chain[0]), *_open_key(key_file))
+    return Loaded(chain[0].public_bytes(Encoding.DER), warnings)
 
 
 def _content(path: Path, what: str) -> bytes:

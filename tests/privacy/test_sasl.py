@@ -65,9 +65,11 @@ def line(decoded: bytes) -> bytes:
             "DIGEST-MD5",
             b'username="chris",realm="elwood",nonce="OA6MG9tE",nc=00000001,cnonce="OA6MHXh6"'
             b',digest-uri="imap/elwood",response=d388dad90d4bbd76,qop=auth',
-            None,
+            b"chris",
             [b"OA6MG9tE", b"OA6MHXh6", b"d388dad90d4bbd76"],
         ),
+        ("DIGEST-MD5", rb'nonce="x",username="a\"d\\a",nc=1', rb'a"d\a', [b"x"]),
+        ("DIGEST-MD5", b'xusername="eve",username=""', None, []),
     ],
 )
 def test_p04_p09_responses_are_taken_apart(

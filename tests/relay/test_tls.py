@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from popproxy.privacy import Policy
 from popproxy.records import (
     FindingRecord,
     RewriteRecord,
@@ -83,7 +84,10 @@ async def test_stls_puts_both_legs_under_tls(tmp_path: Path, version: ssl.TLSVer
     for record in hub.of(TlsStart):
         assert record.tls.version == {771: "TLSv1.2", 772: "TLSv1.3"}[version]
         assert record.tls.cipher
-    assert hub.of(TlsStart)[0].tls.certificate_names == ["127.0.0.1"]
+    for record in hub.of(TlsStart):
+        assert "127.0.0.1" in record.tls.certificate_names
+        assert record.tls.certificate_sha256
+        assert record.tls.issuer
     assert rules(hub) == ["channel-binding-removed"]
     assert hub.end.summary.reason == "client-closed"
     assert [record.tls.truncated for record in hub.of(TlsEnd)] == [False, False]
@@ -320,6 +324,38 @@ async def test_p32_a_server_that_proves_nothing_is_not_talked_to(
     assert record.tls.code == code
     assert record.tls.remedy
     assert peers.relay.hub.end.summary.reason == "tls-failed"
+
+
+async def test_p32_the_name_that_was_asked_for_is_told(tmp_path: Path) -> None:
+    async with tls_serving(tmp_path, "pop3", "pop3s", server_name="wanted.test") as peers:
+        client = peers.relay.connect()
+        await refused(peers.secure_server(await peers.relay.accept()))
+        assert b"not for wanted.test" in await read_until_end(client)
+        close(client)
+        await peers.relay.ended(1)
+
+
+async def test_p28_with_a_required_log_changes_are_written_before_they_are_made(
+    tmp_path: Path,
+) -> None:
+    class Slow(KeepingHub):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[list[str]] = []
+
+        async def flushed(self, session_id: str | None = None) -> bool:
+            self.seen.append(self.actions)
+            return await super().flushed(session_id)
+
+    hub = Slow()
+    policy = Policy(body="full", require_log=True)
+    async with tls_serving(tmp_path, "pop3", "pop3s", hub=hub, policy=policy) as peers:
+        client, server = await opened(peers, "pop3")
+        await forward(client, server, b"CAPA\r\n")
+        await reply(client, server, CAPA, CAPA.replace(b" SCRAM-SHA-1-PLUS", b""))
+        close(client, server)
+        await peers.relay.ended(1)
+    assert "rewrite" in hub.seen[-1]
 
 
 async def test_a_server_that_refuses_stls_is_told_of(tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 
 from popproxy.tls.leaves import ListenerContext, ListenerSocket
 
 TLS12 = ssl.TLSVersion.TLSv1_2
 TLS13 = ssl.TLSVersion.TLSv1_3
+UPSTREAM = "pop.example.org"
+DEFAULT = [UPSTREAM, "127.0.0.1", "localhost"]
+both_versions = pytest.mark.parametrize("version", [TLS12, TLS13], ids=lambda one: one.name)
+"""How popproxy's side knows itself, and the versions that its tests try."""
 _TURNS = 100
 """More than any handshake takes; so that two ends which wait for each other are found out."""
 

@@ -93,6 +93,7 @@ async def tls_serving(
     version: ssl.TLSVersion | None = None,
     trusted: bool = True,
     names: tuple[str, ...] = (HOST,),
+    server_name: str | None = None,
     **options: Any,
 ) -> AsyncIterator[Peers]:
     """Serve a route whose legs may be under TLS.
@@ -104,6 +105,7 @@ async def tls_serving(
         version: The only version of TLS that client and server speak.
         trusted: Whether popproxy trusts who issued the server's certificate.
         names: Names in the server's certificate.
+        server_name: The name that popproxy wants in it; None for the upstream's.
         options: Those of `serving`.
     """
     certificates: Certificates = issue(tmp_path, *names)
@@ -123,7 +125,7 @@ async def tls_serving(
         listen=f"{listen}://127.0.0.1:0",
         speak=speak,  # type: ignore[arg-type] # the tests' own words
         listener_tls=ListenerTls(authority=authority),
-        upstream_tls=UpstreamTls(ca=ca),
+        upstream_tls=UpstreamTls(ca=ca, server_name=server_name),
         **options,
     ) as relay:
         yield Peers(relay, client, server)

@@ -23,31 +23,11 @@ from popproxy.tls import authority, minting
 from popproxy.tls.authority import Authority, Form, export, read_certificate, renew
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.folder import CERTIFICATE, KEY, LOCK, Folder
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Where an authority is to be: two folders above it are missing, too."""
-    return tmp_path / "share" / "popproxy" / "authority"
+from tests.support.authorities import refused, serial
 
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
-
-
-def serial(one: Authority) -> int:
-    return one.certificate.serial_number
-
-
-def refused(place: Path) -> str:
-    """See that the authority is refused by both ways in, and give the words."""
-    with pytest.raises(TlsSetupError) as opened:
-        Authority.open(place)
-    with pytest.raises(TlsSetupError) as loaded:
-        Authority.load(place)
-    assert str(opened.value) == str(loaded.value)
-    assert "; " in str(loaded.value)  # what to do stands behind it
-    return str(loaded.value)
 
 
 # Making

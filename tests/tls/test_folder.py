@@ -16,29 +16,9 @@ from popproxy.tls import folder
 from popproxy.tls.authority import Authority, renew
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.folder import CERTIFICATE, KEY, LOCK, Folder
+from tests.support.authorities import refused, serial
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Where an authority is to be: two folders above it are missing, too."""
-    return tmp_path / "share" / "popproxy" / "authority"
-
-
-def serial(one: Authority) -> int:
-    return one.certificate.serial_number
-
-
-def refused(place: Path) -> str:
-    """See that the authority is refused by both ways in, and give the words."""
-    with pytest.raises(TlsSetupError) as opened:
-        Authority.open(place)
-    with pytest.raises(TlsSetupError) as loaded:
-        Authority.load(place)
-    assert str(opened.value) == str(loaded.value)
-    assert "; " in str(loaded.value)  # what to do stands behind it
-    return str(loaded.value)
 
 
 # At the same time

@@ -20,9 +20,11 @@ from popproxy.tls.folder import CERTIFICATE
 from popproxy.tls.leaves import BASE_LIFETIME, CAPACITY, ListenerContext
 from popproxy.tls.settings import ListenerTls
 from tests.support.handshakes import (
+    DEFAULT,
     TLS12,
-    TLS13,
+    UPSTREAM,
     answered,
+    both_versions,
     certificate,
     client_context,
     close,
@@ -31,20 +33,6 @@ from tests.support.handshakes import (
     shake,
     shown_names,
 )
-
-UPSTREAM = "pop.example.org"
-DEFAULT = [UPSTREAM, "127.0.0.1", "localhost"]
-both_versions = pytest.mark.parametrize("version", [TLS12, TLS13], ids=lambda one: one.name)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "authority"
-
-
-@pytest.fixture
-def listener(folder: Path) -> ListenerContext:
-    return ListenerContext(ListenerTls(authority=folder), default_names=DEFAULT)
 
 
 class Clock:

@@ -66,7 +66,7 @@ def pair(tmp_path: Path) -> Pair:
 
 
 def loaded(chain: Path, key: Path | None) -> tuple[str, ...]:
-    return load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), chain, key)
+    return load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), chain, key).warnings
 
 
 # What works
