@@ -851,6 +851,26 @@ def test_p19_credentials_in_clear_are_a_finding(lines: tuple[str, ...]) -> None:
     assert "credentials-in-clear" not in codes(told(quiet, exposed=["upstream"]))
 
 
+def test_p19_the_exposed_legs_are_named_until_tls_begins_on_them() -> None:
+    made, session = recorder(exposed=["client", "upstream"]), Session()
+    login = turns("S: +OK", "C: USER ada", "S: +OK", "C: PASS secret")
+    records = [
+        record for side, data in login for record in made.record(session.receive(side, data, 0))
+    ]
+    assert [
+        record.finding.where
+        for record in records
+        if isinstance(record, FindingRecord) and record.finding.code == "credentials-in-clear"
+    ] == ["client and upstream leg"]
+
+    made, session = recorder(exposed=["client", "upstream"]), Session()
+    made.tls_start(TlsPart(leg="upstream"), 0)
+    records = [
+        record for side, data in login for record in made.record(session.receive(side, data, 0))
+    ]
+    assert one(records, FindingRecord).finding.where == "client leg"
+
+
 def test_p19_credentials_inside_tls_are_none() -> None:
     session, made = Session(), recorder(exposed=["upstream"])
     records: list[Record] = []
