@@ -177,7 +177,9 @@ def test_p54_a_new_reader_gets_whole_lines(tmp_path: Path) -> None:
     first.close()
     until(lambda: not sink.healthy, "the reader being missed")
     second = reader_of(path)
-    octets = second.read_until(lambda read: b'"seq":100}' in read[-10_400:], "the last record")
+    octets = second.read_until(
+        lambda read: b'"seq":100}' in read[-10_400:] and read.endswith(b"\n"), "the last record"
+    )
     for line in octets.splitlines():
         jsonl.decode(line)
     close(sink)
