@@ -1,14 +1,21 @@
-"""What the parts of a running session share: its legs, its observer, and why it ends."""
+"""What the parts of a running session share: its legs, its observer, its tasks, and why it ends.
+
+A session that only relays has no task: the poller calls its pumps. What has to wait for something
+but a leg gets a task for as long as that takes (`spawn`). A session that is told to end does so when
+the last of them is over, at once if there is none.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
 
 import trio
 
 from popproxy.pop3 import Side
 from popproxy.records import LegName, TlsPart
+from popproxy.relay import diagnostics
 from popproxy.relay.encryption import Encrypted, NotEncrypted
 from popproxy.relay.legs import Leg, LegLost
 from popproxy.relay.loops import Address
@@ -27,6 +34,7 @@ class Course:
     """The state of a session that is under way.
 
     Attributes:
+        id: The session's name.
         service: What it shares with the other sessions of its route.
         client: The client's leg.
         server: The server's leg, once there is one.
@@ -40,11 +48,15 @@ class Course:
         lost: Sides whose leg is lost.
         held: How many pumps do not read because they wait for something but a leg.
         busy: Whether the legs are in other hands than the pumps'.
+        on_end: Called at once when the session is told to end, so that nothing moves any more.
+        on_over: Called when it has been told to end, and the last of its tasks is over.
         at_border: Whether a line of ours could follow what the client was sent (P27).
     """
 
     __slots__ = (
-        "_scope",
+        "_nursery",
+        "_scopes",
+        "_tasks",
         "aborting",
         "at_border",
         "busy",
@@ -52,8 +64,11 @@ class Course:
         "ended",
         "ending",
         "held",
+        "id",
         "lost",
         "observer",
+        "on_end",
+        "on_over",
         "reason",
         "server",
         "server_address",
@@ -61,13 +76,29 @@ class Course:
         "under_tls",
     )
 
-    def __init__(self, service: Service, client: Leg) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        service: Service,
+        client: Leg,
+        nursery: trio.Nursery,
+        on_over: Callable[[], None],
+    ) -> None:
         """Begin.
 
         Args:
+            session_id: The session's name.
             service: What the session shares with the other sessions of its route.
             client: The client's leg.
+            nursery: Where the session's tasks run.
+            on_over: See the attribute.
         """
+        self.id = session_id
+        self._nursery = nursery
+        self._scopes: tuple[trio.CancelScope, ...] = ()
+        self._tasks = 0
+        self.on_end: Callable[[], None] | None = None
+        self.on_over = on_over
         self.service = service
         self.client = client
         self.server: Leg | None = None
@@ -82,12 +113,44 @@ class Course:
         self.held = 0
         self.busy = True
         self.at_border = True
-        self._scope = trio.CancelScope()
 
-    @property
-    def scope(self) -> trio.CancelScope:
-        """What is cancelled to end the session."""
-        return self._scope
+    def spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Do something in a task of its own; the session does not end before it has.
+
+        Args:
+            work: What to do. If it raises, the session ends as failed.
+            arguments: Its arguments.
+        """
+        self._tasks += 1
+        self._nursery.start_soon(self._run, work, arguments)
+
+    async def _run(self, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
+        scope = trio.CancelScope()
+        self._scopes += (scope,)
+        try:
+            if not self.ending:
+                with scope:
+                    await work(*arguments)
+        except Exception as error:  # noqa: BLE001 - P57: one connection never ends the server
+            self.fail(error)
+        except BaseException:
+            self.ending = True  # the whole relay is cancelled
+            raise
+        finally:
+            self._scopes = tuple(each for each in self._scopes if each is not scope)
+            self._tasks -= 1
+            if self.ending and not self._tasks:
+                self.on_over()
+
+    def fail(self, error: Exception) -> None:
+        """End the session because of a defect, and tell people where that is (P57)."""
+        diagnostics.warn("session-failed", session=self.id, where=diagnostics.whereabouts(error))
+        self.end("internal-error")
+
+    def cancel_tasks(self) -> None:
+        """Cancel the tasks that are under way. One that calls this goes on to its next wait."""
+        for scope in self._scopes:
+            scope.cancel()
 
     def leg(self, side: Side) -> Leg:
         """Give the leg of a side; there are both."""
@@ -114,9 +177,19 @@ class Course:
         self.aborting = True
         self._cancel()
 
+    def finish(self) -> None:
+        """End the session, since nothing is left to be done; the reason is known, or shows."""
+        self._cancel()
+
     def _cancel(self) -> None:
+        if self.ending:
+            return
         self.ending = True
-        self._scope.cancel()
+        if self.on_end is not None:
+            self.on_end()
+        self.cancel_tasks()
+        if not self._tasks:
+            self.on_over()
 
     def take_client(self, encrypted: Encrypted) -> None:
         """Go on with the client's leg under TLS."""
@@ -171,7 +244,7 @@ class Course:
         """
         with contextlib.suppress(LegLost):
             await self.client.write(line)
-        await self.client.shutdown_write()
+        self.client.half_close()
 
     async def pass_loss_on(self, leg: Leg) -> None:
         """Reset a leg because the other is lost, once it took what was written to it."""

@@ -3,12 +3,13 @@
 A leg reads and writes bytes, passes on an end (half-close) or a reset, and nothing more; the rest
 of the relay does not know whether a socket, TLS or a test's memory lies beneath.
 
-`SocketLeg` calls `recv` and `send` of a non-blocking socket first and asks trio to wait only when
-the kernel has nothing to give or to take: a pass through trio's scheduler costs more than both
-calls. Three rules come with that:
+There are two ways to use a leg. `receive` and `send` never wait; `watch` tells when they can go on:
+so the pumps relay, for thousands of sessions in one task (`popproxy.relay.poller`). `read` and
+`write` do the same and wait, for whoever has a task of its own, at the beginning of a session for
+example. Three rules come with that:
 
 * *Fairness.* A read that needs no waiting is no chance for other tasks to run, nor for a
-  cancellation to be seen. After `TURN` of them in a row the leg gives way by itself.
+  cancellation to be seen. After `TURN` of them in a row `read` gives way by itself.
 * *Read boundaries.* What one read brought is written before the next read is made; segments of a
   client are never merged (some servers lose commands that come together with the login), and never
   parted unless the kernel takes only a part.
@@ -31,6 +32,7 @@ from typing import Protocol
 
 import trio
 
+from popproxy.relay.poller import READING, WRITING, Poller, Wake, current_poller
 from popproxy.tls.failures import TlsFailure
 
 READ = 64 * 1024
@@ -38,7 +40,7 @@ READ = 64 * 1024
 READ_MORE = 256 * 1024
 """Octets asked for after a read that came back full; also the most that a direction holds (P53)."""
 TURN = 4
-"""Reads without waiting, after which a leg lets other tasks run."""
+"""Reads without waiting, after which `read` lets other tasks run."""
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
@@ -63,14 +65,61 @@ class Leg(Protocol):
     Attributes:
         octets_in: Octets read so far.
         octets_out: Octets written so far, those of a write that has not ended included.
-        stalled: Whether a write waits for the peer to take octets.
+        stalled: Whether octets wait for the peer to take them.
         truncated: Whether the stream ended without the sign that TLS has for an end (P41).
+        emptied: Whether the last `receive` took all that had come, as far as is known: another one
+            at once would most often be for nothing.
+        reads_when: What has to be possible before `receive` can go on: `READING`, or `WRITING`
+            where TLS has to write first.
+        writes_when: The same for `send`.
     """
 
     octets_in: int
     octets_out: int
     stalled: bool
     truncated: bool
+    emptied: bool
+    reads_when: int
+    writes_when: int
+
+    def receive(self) -> bytes | None:
+        """Give what one read brings, without waiting.
+
+        Returns:
+            At least one octet; empty at the end of the stream, None if nothing has come.
+
+        Raises:
+            LegLost: The connection is gone.
+        """
+        ...
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Hand octets to the peer's connection, without waiting.
+
+        Returns:
+            How many it took, 0 if it takes none now.
+
+        Raises:
+            LegLost: The connection is gone.
+        """
+        ...
+
+    def half_close(self) -> None:
+        """Tell the peer that no more octets will come, as soon as possible. Reading goes on."""
+        ...
+
+    def watch(self, wake: Wake, mask: int) -> None:
+        """Have somebody called when `receive` or `send` may go on, again and again.
+
+        Args:
+            wake: Whom to call; must not raise. Never called from inside a method of the leg.
+            mask: `READING`, `WRITING`, both, or 0 for an end.
+        """
+        ...
+
+    def soon(self, wake: Wake) -> None:
+        """Have somebody called once, when other tasks have had their turn."""
+        ...
 
     async def read(self) -> bytes:
         """Wait for octets and give what one read brings; empty at the end of the stream.
@@ -86,10 +135,6 @@ class Leg(Protocol):
         Raises:
             LegLost: The connection is gone.
         """
-        ...
-
-    async def shutdown_write(self) -> None:
-        """Tell the peer that no more octets will come (half-close). Reading goes on."""
         ...
 
     def peek(self) -> bytes | None:
@@ -130,13 +175,16 @@ class SocketLeg:
     __slots__ = (
         "_ask",
         "_descriptor",
+        "_poller",
         "_socket",
         "_turn",
-        "_wait",
+        "emptied",
         "octets_in",
         "octets_out",
+        "reads_when",
         "stalled",
         "truncated",
+        "writes_when",
     )
 
     def __init__(self, connected: socket.socket) -> None:
@@ -150,48 +198,82 @@ class SocketLeg:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connected
         self._descriptor = connected.fileno()
+        self._poller: Poller | None = None
         self._ask = READ
-        self._wait = True
         self._turn = 0
         self.octets_in = 0
         self.octets_out = 0
         self.stalled = False
         self.truncated = False
+        self.emptied = True
+        self.reads_when = READING
+        self.writes_when = WRITING
+
+    def receive(self) -> bytes | None:
+        """See `Leg.receive`."""
+        try:
+            data = self._socket.recv(self._ask)
+        except BlockingIOError:
+            self.emptied = True
+            return None
+        except OSError as error:
+            raise leg_lost(error) from None
+        size = len(data)
+        self.octets_in += size
+        # A read that did not fill its buffer emptied the kernel's.
+        self.emptied = size < self._ask
+        self._ask = READ if size < READ else READ_MORE
+        return data
+
+    def send(self, data: bytes | memoryview) -> int:
+        """See `Leg.send`."""
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise leg_lost(error) from None
+        self.octets_out += sent
+        return sent
+
+    def half_close(self) -> None:
+        """See `Leg.half_close`."""
+        self._shut_down()
+
+    def watch(self, wake: Wake, mask: int) -> None:
+        """See `Leg.watch`."""
+        if self._descriptor < 0:
+            return
+        if self._poller is None:
+            if not mask:
+                return
+            self._poller = current_poller()
+        self._poller.watch(self._descriptor, wake, mask)
+
+    def soon(self, wake: Wake) -> None:
+        """See `Leg.soon`."""
+        trio.lowlevel.current_trio_token().run_sync_soon(wake)
 
     async def read(self) -> bytes:
         """See `Leg.read`."""
         while True:
-            if self._wait:
+            if self.reads_when == WRITING:
+                await trio.lowlevel.wait_writable(self._descriptor)
+                self._turn = 0
+            elif self.emptied:
                 await trio.lowlevel.wait_readable(self._descriptor)
                 self._turn = 0
             elif self._turn >= TURN:
                 await trio.lowlevel.checkpoint()
                 self._turn = 0
-            try:
-                data = self._socket.recv(self._ask)
-            except BlockingIOError:
-                self._wait = True
-                continue
-            except OSError as error:
-                raise leg_lost(error) from None
-            size = len(data)
-            self.octets_in += size
-            self._turn += 1
-            # A read that did not fill its buffer emptied the kernel's: asking again at once would
-            # most often cost a call for nothing.
-            self._wait = size < self._ask
-            self._ask = READ if size < READ else READ_MORE
-            return data
+            data = self.receive()
+            if data is not None:
+                self._turn += 1
+                return data
 
     async def write(self, data: bytes) -> None:
         """See `Leg.write`."""
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise leg_lost(error) from None
-        self.octets_out += sent
+        sent = self.send(data)
         if sent < len(data):
             await self._write_rest(memoryview(data)[sent:])
 
@@ -199,21 +281,13 @@ class SocketLeg:
         self.stalled = True
         try:
             while rest:
-                await trio.lowlevel.wait_writable(self._descriptor)
-                try:
-                    sent = self._socket.send(rest)
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    raise leg_lost(error) from None
-                self.octets_out += sent
-                rest = rest[sent:]
+                if self.writes_when == READING:
+                    await trio.lowlevel.wait_readable(self._descriptor)
+                else:
+                    await trio.lowlevel.wait_writable(self._descriptor)
+                rest = rest[self.send(rest) :]
         finally:
             self.stalled = False
-
-    async def shutdown_write(self) -> None:
-        """See `Leg.shutdown_write`."""
-        self._shut_down()
 
     def _shut_down(self) -> None:
         # If the connection is gone already, whoever reads from it will be told.
@@ -234,7 +308,10 @@ class SocketLeg:
         await trio.lowlevel.wait_readable(self._descriptor)
 
     def take(self) -> socket.socket:
-        """Give the socket away: the leg is of no use afterwards, and closes nothing."""
+        """Give the socket away: the leg is of no use afterwards, and closes nothing.
+
+        Nobody may watch it.
+        """
         self._descriptor = -1
         return self._socket
 
@@ -268,6 +345,8 @@ class SocketLeg:
     def close(self) -> None:
         """See `Leg.close`."""
         if self._descriptor >= 0:
+            if self._poller is not None:
+                self._poller.forget(self._descriptor)
             trio.lowlevel.notify_closing(self._descriptor)
             self._descriptor = -1  # the number may stand for another connection next
             self._socket.close()

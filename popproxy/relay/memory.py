@@ -12,6 +12,7 @@ from collections import deque
 import trio
 
 from popproxy.relay.legs import LegLost
+from popproxy.relay.poller import READING, WRITING, Wake
 
 CAPACITY = 64 * 1024
 """Octets that one direction takes before a write has to wait for the reader."""
@@ -20,7 +21,7 @@ CAPACITY = 64 * 1024
 class _Stream:
     """One direction: what was written and not read yet."""
 
-    __slots__ = ("capacity", "changed", "chunks", "ended", "reset", "size")
+    __slots__ = ("_waiting", "_watching", "capacity", "chunks", "ended", "reset", "size")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -28,7 +29,29 @@ class _Stream:
         self.size = 0
         self.ended = False
         self.reset = False
-        self.changed = trio.lowlevel.ParkingLot()
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._watching: dict[Wake, None] = {}
+
+    def watch(self, wake: Wake, *, watched: bool) -> None:
+        """Have somebody called at each change, or no more."""
+        if watched:
+            self._watching[wake] = None
+        else:
+            self._watching.pop(wake, None)
+
+    async def change(self) -> None:
+        """Wait for a change."""
+        await self._waiting.park()
+
+    def changed(self) -> None:
+        """Tell everybody of a change."""
+        self._waiting.unpark_all()
+        for wake in self._watching:
+            _soon(wake)
+
+
+def _soon(wake: Wake) -> None:
+    trio.lowlevel.current_trio_token().run_sync_soon(wake, idempotent=True)
 
 
 class MemoryLeg:
@@ -38,10 +61,13 @@ class MemoryLeg:
         "_closed",
         "_incoming",
         "_outgoing",
+        "emptied",
         "octets_in",
         "octets_out",
+        "reads_when",
         "stalled",
         "truncated",
+        "writes_when",
     )
 
     def __init__(self, incoming: _Stream, outgoing: _Stream) -> None:
@@ -52,52 +78,75 @@ class MemoryLeg:
         self.octets_out = 0
         self.stalled = False
         self.truncated = False
+        self.emptied = False
+        self.reads_when = READING
+        self.writes_when = WRITING
 
-    async def read(self) -> bytes:
-        """See `popproxy.relay.legs.Leg.read`."""
-        await trio.lowlevel.checkpoint()
-        stream = self._incoming
-        while not (stream.chunks or stream.ended or stream.reset):
-            self._check_open()
-            await stream.changed.park()
+    def receive(self) -> bytes | None:
+        """See `popproxy.relay.legs.Leg.receive`."""
         self._check_open()
+        stream = self._incoming
         if stream.chunks:
             data = stream.chunks.popleft()
             stream.size -= len(data)
             self.octets_in += len(data)
-            stream.changed.unpark_all()
+            stream.changed()
             return data
         if stream.reset:
             raise LegLost("connection reset by peer")
-        return b""
+        return b"" if stream.ended else None
+
+    def send(self, data: bytes | memoryview) -> int:
+        """See `popproxy.relay.legs.Leg.send`."""
+        self._check_open()
+        stream = self._outgoing
+        if stream.reset:
+            raise LegLost("connection reset by peer")
+        if stream.ended:
+            raise LegLost("broken pipe")
+        piece = bytes(data[: max(stream.capacity - stream.size, 0)])
+        if piece:
+            stream.chunks.append(piece)
+            stream.size += len(piece)
+            self.octets_out += len(piece)
+            stream.changed()
+        return len(piece)
+
+    def half_close(self) -> None:
+        """See `popproxy.relay.legs.Leg.half_close`."""
+        self._outgoing.ended = True
+        self._outgoing.changed()
+
+    def watch(self, wake: Wake, mask: int) -> None:
+        """See `popproxy.relay.legs.Leg.watch`."""
+        incoming, outgoing = self._incoming, self._outgoing
+        incoming.watch(wake, watched=bool(mask & READING))
+        outgoing.watch(wake, watched=bool(mask & WRITING))
+        if (mask & READING and self.peek() is not None) or (
+            mask & WRITING and outgoing.size < outgoing.capacity
+        ):
+            _soon(wake)
+
+    def soon(self, wake: Wake) -> None:
+        """See `popproxy.relay.legs.Leg.soon`."""
+        _soon(wake)
+
+    async def read(self) -> bytes:
+        """See `popproxy.relay.legs.Leg.read`."""
+        await trio.lowlevel.checkpoint()
+        while (data := self.receive()) is None:
+            await self._incoming.change()
+        return data
 
     async def write(self, data: bytes) -> None:
         """See `popproxy.relay.legs.Leg.write`."""
-        stream = self._outgoing
+        rest = memoryview(data)
         try:
-            while data:
-                self._check_open()
-                if stream.reset:
-                    raise LegLost("connection reset by peer")
-                if stream.ended:
-                    raise LegLost("broken pipe")
-                room = stream.capacity - stream.size
-                if room <= 0:
-                    self.stalled = True
-                    await stream.changed.park()
-                    continue
-                piece, data = data[:room], data[room:]
-                stream.chunks.append(piece)
-                stream.size += len(piece)
-                self.octets_out += len(piece)
-                stream.changed.unpark_all()
+            while rest := rest[self.send(rest) :]:
+                self.stalled = True
+                await self._outgoing.change()
         finally:
             self.stalled = False
-
-    async def shutdown_write(self) -> None:
-        """See `popproxy.relay.legs.Leg.shutdown_write`."""
-        self._outgoing.ended = True
-        self._outgoing.changed.unpark_all()
 
     def peek(self) -> bytes | None:
         """See `popproxy.relay.legs.Leg.peek`."""
@@ -110,7 +159,7 @@ class MemoryLeg:
         await trio.lowlevel.checkpoint()
         while self.peek() is None:
             self._check_open()
-            await self._incoming.changed.park()
+            await self._incoming.change()
 
     def lost(self) -> bool:
         """See `popproxy.relay.legs.Leg.lost`."""
@@ -138,7 +187,7 @@ class MemoryLeg:
         if self._incoming.chunks:
             self._outgoing.reset = True
         for stream in (self._incoming, self._outgoing):
-            stream.changed.unpark_all()
+            stream.changed()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,6 +1,13 @@
 """The pumps of a session: octets from one leg to the other, in both directions.
 
 Each reads, has the observer record what came, and writes it to the other leg before it reads again.
+No task does that: when a leg can be read from or written to, the poller calls, and all that can be
+done without waiting is done. If the other leg does not take everything, the rest is kept and
+nothing more is read until it has (P53).
+
+What has to wait for something else gets a task for as long as that takes (`_finish_later`), and its
+direction rests: for a log that is required, for the turn of an STLS, for a last line to be read.
+
 Ends and losses are passed on as they came:
 
 * *End of stream* from one side: the other leg is half-closed, and the other direction goes on, so
@@ -12,13 +19,13 @@ Ends and losses are passed on as they came:
 
 Where the legs differ, what is written goes through a `Translation` first. Where it says that STLS
 needs somebody's decision, the pumps either answer the client by themselves, in its turn, or they
-stop both at once, without an octet on its way, and `run` says why: the legs are then free to be put
-under TLS, and new pumps go on with them.
+stop both at once, without an octet on its way, and say why: the legs are then free to be put under
+TLS, and new pumps go on with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import trio
@@ -27,6 +34,7 @@ from popproxy.pop3 import Event, Side
 from popproxy.relay.course import FAREWELL, Course
 from popproxy.relay.legs import LegLost
 from popproxy.relay.observer import Observer
+from popproxy.relay.poller import BUDGET
 from popproxy.relay.service import permanent_failure, temporary_failure
 from popproxy.relay.translation import Step, Stop, Translation
 
@@ -54,112 +62,278 @@ class Accepted(NamedTuple):
     injected: bool
 
 
+class _Lane:
+    """One direction.
+
+    Attributes:
+        side: Who sends.
+        rest: Octets that were read, and that the other leg has not taken yet.
+        busy: A task finishes what was begun; nothing is read until it has.
+        done: Nothing more is read.
+        mask: What the sender's leg is watched for.
+    """
+
+    __slots__ = ("busy", "done", "mask", "rest", "side")
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.rest: memoryview | None = None
+        self.busy = False
+        self.done = False
+        self.mask = 0
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is to be read now."""
+        return self.rest is not None or self.busy or self.done
+
+
 class Pumps:
     """Both directions of a session, as long as its legs stay as they are."""
 
     __slots__ = (
-        "_accepted",
         "_answering",
+        "_client",
         "_course",
-        "_delivering",
         "_moved",
         "_observer",
-        "_scope",
+        "_on_over",
+        "_server",
+        "_stopped",
         "translation",
     )
 
-    def __init__(self, course: Course, observer: Observer, translation: Translation | None) -> None:
-        """Prepare; `run` moves octets.
+    def __init__(
+        self,
+        course: Course,
+        observer: Observer,
+        translation: Translation | None,
+        on_over: Callable[[Accepted | None], None],
+    ) -> None:
+        """Prepare; `start` moves octets.
 
         Args:
             course: The session.
             observer: Its observer.
             translation: What is changed; None if nothing is.
+            on_over: Called once, when the session has ended, or when TLS has to begin: what it has
+                to follow; None if the session has ended.
         """
         self._course = course
         self._observer = observer
+        self._on_over = on_over
         self.translation = translation
-        self._scope: trio.CancelScope | None = None
-        self._accepted: Accepted | None = None
-        self._delivering = False
-        """Octets of the server are on their way to the client."""
+        self._client = _Lane(Side.CLIENT)
+        self._server = _Lane(Side.SERVER)
+        self._stopped = False
         self._answering = False
-        """A line of our own is."""
+        """A line of our own is on its way to the client."""
         self._moved: trio.Event | None = None
         """Set when octets of the server have arrived, if somebody waits for that."""
 
-    async def run(self, first: bytes) -> Accepted | None:
+    @property
+    def requires_stls(self) -> bool:
+        """Whether the client has to use STLS before it logs in."""
+        return self.translation is not None and self.translation.rules.require_stls
+
+    def start(self, first: bytes) -> None:
         """Relay until the session ends, or until TLS has to begin.
 
         Args:
             first: Octets of the server that were read before.
-
-        Returns:
-            What TLS has to follow; None if the session has ended.
         """
-        async with trio.open_nursery() as nursery:
-            self._scope = nursery.cancel_scope
-            nursery.start_soon(self._pump, Side.SERVER, first)
-            await self._pump(Side.CLIENT)
-        return self._accepted
+        if first:
+            self._pass(self._server, first)
+        for lane in (self._client, self._server):
+            if self._course.leg(lane.side).emptied:
+                self._watch_both()
+            else:
+                self._move(lane)
 
-    async def _pump(self, side: Side, first: bytes = b"") -> None:
-        """Relay one direction until it ends."""
-        course = self._course
-        source = course.leg(side)
-        observe, clock = self._observer.observe, course.service.clock
-        require_log = course.service.policy.require_log
-        translation, from_server = self.translation, side is Side.SERVER
-        data = first
-        while True:
+    def stop(self) -> None:
+        """Move nothing any more."""
+        self._stopped = True
+        for side in Side:
+            self._course.leg(side).watch(self._waker(side), 0)
+
+    def _waker(self, side: Side) -> Callable[[], None]:
+        return self._wake_client if side is Side.CLIENT else self._wake_server
+
+    def _wake_client(self) -> None:
+        """Go on, for something can be done with the client's leg."""
+        self._wake(self._client, self._server)
+
+    def _wake_server(self) -> None:
+        """The same for the server's leg."""
+        self._wake(self._server, self._client)
+
+    def _wake(self, outward: _Lane, inward: _Lane) -> None:
+        """Go on with both directions of a leg.
+
+        Args:
+            outward: What its peer sends.
+            inward: What its peer is sent.
+        """
+        if self._stopped:
+            return
+        try:
+            if inward.rest is not None and not inward.busy:
+                self._send(inward, inward.rest)
+                if inward.rest is None:
+                    self._move(inward)
+            self._move(outward)
+        except Exception as error:  # noqa: BLE001 - P57: one connection never ends the server
+            self._course.fail(error)
+
+    def _move(self, lane: _Lane) -> None:
+        """Relay what one side has sent, as far as that is possible now."""
+        source = self._course.leg(lane.side)
+        budget = BUDGET
+        while not (lane.resting or self._stopped):
             try:
-                data = data or await source.read()
+                data = source.receive()
             except LegLost as loss:
-                course.note_loss(side, loss)
+                self._course.note_loss(lane.side, loss)
                 data = b""
-            if not data:
+            if data is None:
                 break
-            self._delivering = self._delivering or from_server
-            events = observe(side, data, clock())
-            step = None
-            if translation is not None and from_server:
-                step = self._of_server(translation, data, events)  # and its changes are recorded
-            if require_log and not await self._logged(side):
-                return
-            if translation is not None:
-                if step is None:
-                    step = self._of_client(translation, data, events)
-                forwarded = await self._follow(translation, side, step)
-                if forwarded is None:
-                    return
-                data = forwarded
-            if data and not await self._write(side, data):
-                return
-            data = b""
-            if require_log and from_server:
-                course.at_border = self._observer.at_line_border
-            if from_server:
-                self._delivering = False
-                self._tell_moved()
-        await self._pass_end_on(side)
+            if not data:
+                self._end(lane)
+                break
+            self._pass(lane, data)
+            if source.emptied:
+                break
+            budget -= len(data)
+            if budget <= 0:
+                source.soon(self._waker(lane.side))
+                break
+        self._watch_both()
 
-    async def _pass_end_on(self, side: Side) -> None:
-        """Have the other leg end as this side's did."""
-        course = self._course
+    def _watch_both(self) -> None:
+        """Have us called when something can be done with a leg."""
+        if not self._stopped:
+            self._watch(self._client, self._server)
+            self._watch(self._server, self._client)
+
+    def _watch(self, outward: _Lane, inward: _Lane) -> None:
+        leg = self._course.leg(outward.side)
+        mask = 0 if outward.resting else leg.reads_when
+        if inward.rest is not None and not inward.busy:
+            mask |= leg.writes_when
+        if mask != outward.mask:
+            outward.mask = mask
+            leg.watch(self._waker(outward.side), mask)
+
+    def _pass(self, lane: _Lane, data: bytes) -> None:
+        """Observe what one side sent, and send it on."""
+        course, side = self._course, lane.side
+        events = self._observer.observe(side, data, course.service.clock())
+        step = None
         if self.translation is not None:
-            rest = self.translation.give_up(side)
-            if rest and not await self._write(side, rest):
-                return
-        if side in course.lost:
-            reason, cause = course.reason or ("", None)
-            if side is Side.SERVER and reason == "tls-failed" and not course.leg(side).octets_in:
-                # In TLS 1.3 a server may refuse us after the handshake.
-                await course.farewell(permanent_failure(cause or reason))
-            await course.pass_loss_on(course.leg(side.other))
+            translate = self._of_server if side is Side.SERVER else self._of_client
+            step = translate(self.translation, data, events)  # and its changes are recorded
+            data = step.forward
+        waits = step is not None and step.stop is not None
+        if waits or course.service.policy.require_log or (self._answering and lane is self._server):
+            lane.busy = True
+            course.spawn(self._finish_later, lane, step or Step(data))
+        elif data:
+            self._send(lane, data)
+
+    def _send(self, lane: _Lane, data: bytes | memoryview) -> None:
+        """Send octets on, and keep what is not taken."""
+        course = self._course
+        target = course.leg(lane.side.other)
+        try:
+            sent = target.send(data)
+        except LegLost as loss:
+            lane.rest, target.stalled = None, False
+            self._give_up(lane, loss)
+            return
+        if sent < len(data):
+            lane.rest = memoryview(data)[sent:]
+            target.stalled = True
         else:
-            course.note_end(side)
+            lane.rest, target.stalled = None, False
+            self._arrived(lane)
+
+    def _arrived(self, lane: _Lane) -> None:
+        """Note that all octets of a side that were read have been sent on."""
+        if lane is self._server:
+            self._course.at_border = self._observer.at_line_border
             self._tell_moved()
-            await course.leg(side.other).shutdown_write()
+
+    def _give_up(self, lane: _Lane, loss: LegLost) -> None:
+        """Stop a direction, since the leg that it leads to is lost."""
+        course = self._course
+        course.note_loss(lane.side.other, loss)
+        lane.done = True
+        if lane.side.other in course.ended:
+            course.abort()  # nobody reads from that leg any more who would pass it on
+        else:
+            self._check_over()
+
+    def _end(self, lane: _Lane) -> None:
+        """Have the other leg end as this side's did."""
+        course, side = self._course, lane.side
+        lane.done = True
+        held = self.translation.give_up(side) if self.translation is not None else b""
+        if held or side in course.lost:
+            lane.busy = True
+            course.spawn(self._end_later, lane, held)
+        else:
+            self._half_close(lane)
+
+    def _half_close(self, lane: _Lane) -> None:
+        course = self._course
+        course.note_end(lane.side)
+        self._tell_moved()
+        course.leg(lane.side.other).half_close()
+        self._check_over()
+
+    def _check_over(self) -> None:
+        if self._stopped or not all(
+            lane.done and not lane.busy for lane in (self._client, self._server)
+        ):
+            return
+        self.stop()
+        self._on_over(None)
+
+    async def _end_later(self, lane: _Lane, held: bytes) -> None:
+        """Pass on what was held back, and the end or the loss behind it."""
+        course, side = self._course, lane.side
+        if held and not await self._write(side, held):
+            lane.busy = False
+            self._check_over()
+            return
+        lane.busy = False
+        if side not in course.lost:
+            self._half_close(lane)
+            return
+        reason, cause = course.reason or ("", None)
+        if side is Side.SERVER and reason == "tls-failed" and not course.leg(side).octets_in:
+            # In TLS 1.3 a server may refuse us after the handshake.
+            await course.farewell(permanent_failure(cause or reason))
+        await course.pass_loss_on(course.leg(side.other))
+
+    async def _finish_later(self, lane: _Lane, step: Step) -> None:
+        """Send something on that has to wait for something else first."""
+        if self._stopped or (
+            self._course.service.policy.require_log and not await self._logged(lane.side)
+        ):
+            return
+        forward: bytes | None = step.forward
+        if self.translation is not None:
+            forward = await self._follow(self.translation, lane.side, step)
+        if forward and not await self._write(lane.side, forward):
+            forward = None
+        lane.busy = False
+        if forward is not None:
+            self._arrived(lane)
+            self._move(lane)
+        elif not self._stopped:
+            lane.done = True
+            self._check_over()
 
     async def _write(self, side: Side, data: bytes) -> bool:
         """Write what a side sent to the other; False if that leg is lost."""
@@ -171,7 +345,7 @@ class Pumps:
         except LegLost as loss:
             course.note_loss(side.other, loss)
             if side.other in course.ended:
-                course.abort()  # the pump that would have passed it on is done
+                course.abort()  # nobody reads from that leg any more who would pass it on
             return False
         return True
 
@@ -269,6 +443,11 @@ class Pumps:
             course.held -= 1
         return True
 
+    @property
+    def _delivering(self) -> bool:
+        """Whether octets of the server are on their way to the client."""
+        return self._server.busy or self._server.rest is not None
+
     async def _wait_for_move(self) -> None:
         self._moved = self._moved or trio.Event()
         await self._moved.wait()
@@ -302,7 +481,7 @@ class Pumps:
         tell(Side.SERVER, rule, was=b"", now=line, seq=stop.seq, at=at)
 
     def _accept(self, line: bytes, stop: Stop, *, own: bool) -> None:
-        """Stop both pumps, so that TLS can begin."""
-        self._accepted = Accepted(line, stop.seq, own, bool(stop.behind))
-        if self._scope is not None:
-            self._scope.cancel()
+        """Stop both directions, so that TLS can begin."""
+        self.stop()
+        self._course.cancel_tasks()
+        self._on_over(Accepted(line, stop.seq, own, bool(stop.behind)))

@@ -63,26 +63,26 @@ class _Server:
                     client=SocketLeg(client),
                     client_address=address,
                     listener=listener.address,
+                    nursery=self._nursery,
+                    on_ended=self._ended,
                 )
             except BaseException:
                 self._admission.leave(address)
                 raise
             self.housekeeper.add(session)
-            self._nursery.start_soon(self._run, session)
+            session.start()
         except Exception as error:  # noqa: BLE001 - P57: one client never ends the server
             client.close()
             diagnostics.warn("session-not-begun", where=diagnostics.whereabouts(error))
 
-    async def _run(self, session: RelaySession) -> None:
-        try:
-            await session.run()
-        except* Exception as errors:  # noqa: BLE001 - P57: one connection never ends the server
-            diagnostics.warn(
-                "session-failed", session=session.id, where=diagnostics.whereabouts(errors)
-            )
-        finally:
-            self._admission.leave(session.client_address)
-            self.housekeeper.remove(session)
+    def _ended(self, session: RelaySession) -> None:
+        self._admission.leave(session.client_address)
+        self.housekeeper.remove(session)
+
+    def end_all(self, reason: str) -> None:
+        """End all sessions."""
+        for session in list(self.housekeeper.sessions):
+            session.end(reason)
 
     def _note_refusal(
         self,
@@ -166,18 +166,19 @@ async def serve(
         async with trio.open_nursery() as background, trio.open_nursery() as sessions:
             server = _Server(sessions, limits)
             background.start_soon(server.housekeeper.run)
-            async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    welcome = _welcome(server, listener, services[id(listener.route)])
-                    accepting.start_soon(acceptor.run, listener.socket, welcome)
-                task_status.started(listeners)
-                await stop.wait()
-                accepting.cancel_scope.cancel()
-            _close(listeners)
-            with trio.move_on_after(timeouts.drain):
-                await server.housekeeper.empty()
-            for session in list(server.housekeeper.sessions):
-                session.end("shutdown")
+            try:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        welcome = _welcome(server, listener, services[id(listener.route)])
+                        accepting.start_soon(acceptor.run, listener.socket, welcome)
+                    task_status.started(listeners)
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+                _close(listeners)
+                with trio.move_on_after(timeouts.drain):
+                    await server.housekeeper.empty()
+            finally:  # also if all of this is cancelled: most sessions have no task to see that
+                server.end_all("shutdown")
             await server.housekeeper.empty()
             background.cancel_scope.cancel()
     finally:

@@ -2,7 +2,8 @@
 
 A session is opened (`popproxy.relay.opening`), then pumps move octets (`popproxy.relay.pumps`)
 until it ends or until STLS is to be followed by TLS (`popproxy.relay.stls`), whereupon other pumps
-go on with the legs as they are then. What all of them share is `popproxy.relay.course`.
+go on with the legs as they are then. Only while it is opened, and while TLS begins, does it have a
+task. What all of them share is `popproxy.relay.course`.
 
 `tick` is called a few times a second for all sessions by one task: a timer for each would cost
 memory in each idle session. It compares octet counts, so that the pumps never look at the clock
@@ -11,15 +12,18 @@ for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from popproxy.pop3 import Side
 from popproxy.relay.course import Course
+from popproxy.relay.encryption import Encryption
 from popproxy.relay.legs import Leg, LegLost
 from popproxy.relay.loops import Address
 from popproxy.relay.observer import Observer
 from popproxy.relay.opening import open_session
-from popproxy.relay.pumps import Pumps
+from popproxy.relay.pumps import Accepted, Pumps
 from popproxy.relay.service import Service
 from popproxy.relay.stls import begin_tls
 from popproxy.relay.translation import Translation
@@ -38,13 +42,15 @@ class RelaySession:
         "_course",
         "_dirty",
         "_end_recorded",
+        "_finished",
         "_listener",
         "_login_seen",
         "_moved",
         "_moved_at",
+        "_on_ended",
+        "_pumps",
         "_service",
         "_started",
-        "_translation",
         "client_address",
         "id",
     )
@@ -57,8 +63,10 @@ class RelaySession:
         client: Leg,
         client_address: Address,
         listener: Address,
+        nursery: trio.Nursery,
+        on_ended: Callable[[RelaySession], None],
     ) -> None:
-        """Begin; call `run` next.
+        """Begin; call `start` next.
 
         Args:
             session_id: Its name.
@@ -66,31 +74,28 @@ class RelaySession:
             client: The client's leg; the session closes it.
             client_address: Where the client connects from.
             listener: Where it connected to.
+            nursery: Where its tasks run, for as long as it has any.
+            on_ended: Called once when it has ended: its end is recorded, its legs are closed.
         """
         self.id = session_id
         self.client_address = client_address
         self._service = service
-        self._course = Course(service, client)
+        self._course = Course(session_id, service, client, nursery, self._finish)
+        self._course.on_end = self._stop
         self._listener = listener
         self._begun = service.now()
-        self._translation: Translation | None = None
+        self._on_ended = on_ended
+        self._pumps: Pumps | None = None
         self._end_recorded = False
-        self._started = self._moved_at = 0.0
+        self._finished = False
+        self._started = self._moved_at = trio.current_time()
         self._moved = 0
         self._dirty = True
         self._login_seen = False
 
-    async def run(self) -> None:
+    def start(self) -> None:
         """Relay the session to its end. The legs get closed and the end recorded in any case."""
-        self._started = self._moved_at = trio.current_time()
-        try:
-            with self._course.scope:
-                await self._open_and_relay()
-        except* Exception:
-            self.end("internal-error")
-            raise
-        finally:
-            self._finish()
+        self._course.spawn(self._open)
 
     def end(self, reason: str, detail: str | None = None) -> None:
         """End the session now, by closing its legs.
@@ -120,13 +125,14 @@ class RelaySession:
         if self._dirty and not course.held:  # a pump may have octets in hand that were read
             events = observer.housekeeping(at)
             self._dirty = events is not None
-            if events and self._translation is not None:
-                self._translation.read_elsewhere(events, observer.due)
+            translation = self._pumps.translation if self._pumps is not None else None
+            if events and translation is not None:
+                translation.read_elsewhere(events, observer.due)
         if course.ended or course.held or course.lost or client.stalled or server.stalled:
             self._find_losses(client, server)
         self._check_timeouts(observer, now)
 
-    async def _open_and_relay(self) -> None:
+    async def _open(self) -> None:
         course = self._course
         opened = await open_session(course)
         observer = self._record_start()
@@ -134,30 +140,50 @@ class RelaySession:
             observer.tls(part, course.clock(), became="started")
         if opened.failed is not None:
             observer.tls(opened.failed, course.clock(), became="failed")
-        if opened.reason is not None:
-            course.reason = course.reason or opened.reason
-            self._record_end()
-            if opened.last_line:
-                await course.farewell(opened.last_line)
+        if opened.reason is None:
+            self._relay(opened.greeting)
             return
-        first = opened.greeting
-        while True:
-            rules = self._service.manner.rules(
-                client_tls="client" in course.under_tls, server_tls="upstream" in course.under_tls
-            )
-            self._translation = Translation(rules) if rules is not None else None
-            course.busy = False
-            accepted = await Pumps(course, observer, self._translation).run(first)
-            course.busy = True
-            encryption = self._service.encryption
-            if accepted is None or encryption is None or rules is None:
-                return
-            if not await begin_tls(
-                course, observer, encryption, accepted, required=rules.require_stls
-            ):
-                return
-            first = b""
+        course.reason = course.reason or opened.reason
+        self._record_end()
+        if opened.last_line:
+            await course.farewell(opened.last_line)
+        self._over(None)
+
+    def _relay(self, first: bytes) -> None:
+        """Relay with the legs as they are now; octets of the server may have been read before."""
+        course = self._course
+        rules = self._service.manner.rules(
+            client_tls="client" in course.under_tls, server_tls="upstream" in course.under_tls
+        )
+        translation = Translation(rules) if rules is not None else None
+        course.busy = False
+        assert course.observer is not None  # noqa: S101 - says so to the type checker
+        self._pumps = Pumps(course, course.observer, translation, self._over)
+        self._pumps.start(first)
+
+    def _over(self, accepted: Accepted | None) -> None:
+        """The pumps are over: TLS has to begin, or the session has ended."""
+        course = self._course
+        course.busy = True
+        if accepted is None or self._service.encryption is None:
+            course.finish()
+        else:
+            course.spawn(self._begin_tls, accepted, self._service.encryption)
+
+    async def _begin_tls(self, accepted: Accepted, encryption: Encryption) -> None:
+        course, pumps = self._course, self._pumps
+        assert course.observer is not None  # noqa: S101 - as above
+        required = pumps is not None and pumps.requires_stls
+        if await begin_tls(course, course.observer, encryption, accepted, required=required):
             self._moved_at = trio.current_time()
+            self._relay(b"")
+        else:
+            course.finish()
+
+    def _stop(self) -> None:
+        """Move nothing any more."""
+        if self._pumps is not None:
+            self._pumps.stop()
 
     def _find_losses(self, client: Leg, server: Leg) -> None:
         """Pass on the loss of a leg that nobody reads from at present."""
@@ -210,8 +236,14 @@ class RelaySession:
     def _finish(self) -> None:
         """Record the end and close the legs, whatever becomes of the record."""
         course = self._course
+        if self._finished:
+            return
+        self._finished = True
+        self._stop()
         try:
             self._record_end()
+        except Exception as error:  # noqa: BLE001 - P57: one connection never ends the server
+            course.fail(error)
         finally:
             for leg in (course.client, course.server):
                 if leg is None:
@@ -220,3 +252,4 @@ class RelaySession:
                     leg.abort()
                 else:
                     leg.close()
+            self._on_ended(self)

@@ -1,18 +1,16 @@
 """A leg under TLS: `popproxy.relay.legs.Leg` over a non-blocking `ssl.SSLSocket`.
 
-As with `SocketLeg`, OpenSSL is called first, and trio is asked to wait only when it needs the
-network. One read gives what one TLS record held, so that segments stay as they were; a write makes
-records of up to 16 KiB.
+OpenSSL reads and writes the socket itself. One read gives what one TLS record held, so that segments
+stay as they were; a write makes records of up to 16 KiB.
 
 *The end of a stream.* TLS has a sign for it, close_notify. A stream that ends without it may have
-been cut by somebody, so `truncated` tells of it (P41). We send ours in `shutdown_write` and in
+been cut by somebody, so `truncated` tells of it (P41). We send ours in `half_close` and in
 `close`. Python's only way to it, `unwrap`, asks OpenSSL at once for the peer's too, and octets of
 the peer that wait to be read would be lost by that. So a half-close is put off until nothing waits
 to be read; whoever reads from the leg then does it.
 
 *Waiting both ways.* Reading may have to write first and the other way round (an answer to a change
-of keys). That is rare, and the other pump may be waiting for the same event already, which trio
-allows only once; so these cases are tried again after a moment.
+of keys). That is rare; `reads_when` and `writes_when` tell of it.
 """
 
 from __future__ import annotations
@@ -21,16 +19,13 @@ import contextlib
 import ssl
 from collections.abc import Callable
 
-import trio
-
 from popproxy.records import LegName
-from popproxy.relay.legs import READ, TURN, LegLost, SocketLeg, leg_lost
+from popproxy.relay.legs import READ, LegLost, SocketLeg, leg_lost
+from popproxy.relay.poller import READING, WRITING
 from popproxy.tls.failures import explain
 
 RECORD = 16 * 1024
 """Octets of one TLS record at most (RFC 8446, section 5.1)."""
-_AGAIN = 0.02
-"""Seconds until a call is tried again that needs the network the other way round."""
 
 
 class TlsLeg(SocketLeg):
@@ -61,63 +56,55 @@ class TlsLeg(SocketLeg):
         self._before_close = before_close
         self._end_due = False  # a half-close was asked for
         self._over = False  # both sides have said that they end
+        self.emptied = False  # OpenSSL may have read more than the handshake
 
-    async def read(self) -> bytes:
-        """See `Leg.read`."""
-        while not self._over:
-            if self._turn >= TURN:
-                await trio.lowlevel.checkpoint()
-                self._turn = 0
-            try:
-                data = self._tls.recv(READ)
-            except ssl.SSLWantReadError:
-                self._turn = 0
-                if self._end_due and not self._say_end():
-                    await trio.sleep(_AGAIN)
-                elif not self._over:
-                    await trio.lowlevel.wait_readable(self._descriptor)
-            except ssl.SSLWantWriteError:
-                await trio.sleep(_AGAIN)
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLEOFError:
-                self.truncated = True
-                return b""
-            except OSError as error:
-                raise self._lost(error) from None
-            else:
-                self._turn += 1
-                self.octets_in += len(data)
-                return data
-        return b""
-
-    async def write(self, data: bytes) -> None:
-        """See `Leg.write`."""
-        rest = memoryview(data)
+    def receive(self) -> bytes | None:
+        """See `Leg.receive`."""
+        self.reads_when = READING
+        if self._over:
+            return b""
         try:
-            while rest:
-                try:
-                    sent = self._tls.send(rest[:RECORD])
-                except ssl.SSLWantWriteError:
-                    self.stalled = True
-                    await trio.lowlevel.wait_writable(self._descriptor)
-                except ssl.SSLWantReadError:
-                    self.stalled = True
-                    await trio.sleep(_AGAIN)
-                except OSError as error:
-                    raise self._lost(error) from None
-                else:
-                    self.octets_out += sent
-                    rest = rest[sent:]
-        finally:
-            self.stalled = False
+            data = self._tls.recv(READ)
+        except ssl.SSLWantReadError:
+            self.emptied = True
+            return b"" if self._end_due and self._say_end() else None
+        except ssl.SSLWantWriteError:
+            self.reads_when = WRITING
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLEOFError:
+            self.truncated = True
+            return b""
+        except OSError as error:
+            raise self._lost(error) from None
+        self.emptied = False  # of what OpenSSL has read already the kernel tells nothing
+        self.octets_in += len(data)
+        return data
 
-    async def shutdown_write(self) -> None:
-        """See `Leg.shutdown_write`; close_notify may follow later, see the module."""
+    def send(self, data: bytes | memoryview) -> int:
+        """See `Leg.send`."""
+        self.writes_when = WRITING
+        rest = memoryview(data)
+        sent = 0
+        try:
+            while sent < len(rest):
+                sent += self._tls.send(rest[sent : sent + RECORD])
+        except ssl.SSLWantWriteError:
+            pass
+        except ssl.SSLWantReadError:
+            self.writes_when = READING
+        except OSError as error:
+            raise self._lost(error) from None
+        finally:
+            self.octets_out += sent
+        return sent
+
+    def half_close(self) -> None:
+        """See `Leg.half_close`; close_notify may follow later, see the module."""
         self._end_due = True
-        while self._end_due and self._nothing_waits():
-            if not self._say_end():
-                await trio.sleep(_AGAIN)
+        if self._nothing_waits():
+            self._say_end()
 
     def close(self) -> None:
         """See `Leg.close`."""
@@ -138,19 +125,24 @@ class TlsLeg(SocketLeg):
         return not self._tls.pending() and self.peek() is None
 
     def _say_end(self) -> bool:
-        """Send close_notify and close our direction; False if there is no room for it."""
+        """Send close_notify and close our direction; if there is no room for it, ask for that.
+
+        Returns:
+            Whether the peer has said that it ends, too.
+        """
         try:
             self._tls.unwrap()
             self._over = True
         except ssl.SSLWantReadError:
             pass  # it is sent; the peer's has not come
         except ssl.SSLWantWriteError:
+            self.reads_when = WRITING  # whoever reads tries it again
             return False
         except (OSError, ValueError):
             pass  # the connection is gone; whoever reads from it will be told
         self._end_due = False
         self._shut_down()
-        return True
+        return self._over
 
     def _lost(self, error: OSError) -> LegLost:
         if isinstance(error, ssl.SSLError):

@@ -52,11 +52,11 @@ async def test_octets_arrive_unchanged_in_both_directions(legs: Pair) -> None:
 async def test_p26_half_close_passes_and_the_other_direction_goes_on(legs: Pair) -> None:
     near, far = legs
     await near.write(b"QUIT\r\n")
-    await near.shutdown_write()
+    near.half_close()
     assert await far.read() == b"QUIT\r\n"
     assert await far.read() == b""
     await far.write(b"+OK\r\n")
-    await far.shutdown_write()
+    far.half_close()
     assert await near.read() == b"+OK\r\n"
     assert await near.read() == b""
     assert not near.lost()
@@ -112,7 +112,7 @@ async def test_closing_and_aborting_twice_do_nothing(legs: Pair) -> None:
     near.close()
     near.close()
     near.abort()
-    await near.shutdown_write()
+    near.half_close()
     assert near.lost()
     assert near.unsent() >= 0
 
@@ -196,7 +196,7 @@ class Endless:
 async def test_a_busy_leg_lets_others_run_and_sees_a_cancellation() -> None:
     endless = Endless()
     leg = SocketLeg(endless)  # type: ignore[arg-type] # a stand-in with what is used
-    leg._wait = False
+    leg.emptied = False
     others = 0
 
     async def other() -> None:

@@ -1,4 +1,4 @@
-"""P13: wherever the relay waits, an exception that quotes the traffic leaves no trace of it."""
+"""P13: wherever the relay reads, writes or waits, an exception that quotes traffic leaves no trace."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class QuotingError(Exception):
 
 
 class Awaits:
-    """Counts the awaits of the relay, and raises at one of them.
+    """Counts the calls of the relay that read, write or wait, and raises at one of them.
 
     Attributes:
-        count: How many there were.
+        count: How many there were, each counted before and behind its work.
         fatal: At which one to raise; never if it is negative.
         ours: The test's own legs, which are left alone.
     """
@@ -54,14 +54,23 @@ class Awaits:
         self.fatal = -1
         self.ours: set[int] = set()
 
-    def trapped(
-        self, method: Callable[..., Awaitable[Any]], *, of_a_leg: bool = False
-    ) -> Callable[..., Awaitable[Any]]:
+    def trapped_at_once(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a method of a leg that does not wait raise before or behind its work."""
+
+        def call(self_: Any, *arguments: Any) -> Any:
+            if id(self_) in self.ours:
+                return method(self_, *arguments)
+            self._pass(arguments)
+            answer = method(self_, *arguments)
+            self._pass(answer)
+            return answer
+
+        return call
+
+    def trapped(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Make a method raise before or behind its work, when its turn comes."""
 
         async def call(self_: Any, *arguments: Any) -> Any:
-            if of_a_leg and id(self_) in self.ours:
-                return await method(self_, *arguments)
             self._pass(arguments)
             answer = await method(self_, *arguments)
             if not isinstance(answer, Reached):  # nobody could close the leg that is lost here
@@ -103,8 +112,8 @@ class WritingHub(KeepingHub):
 @pytest.fixture
 def awaits(monkeypatch: pytest.MonkeyPatch) -> Awaits:
     trap = Awaits()
-    for name in ("read", "write"):
-        monkeypatch.setattr(SocketLeg, name, trap.trapped(getattr(SocketLeg, name), of_a_leg=True))
+    for name in ("receive", "send"):
+        monkeypatch.setattr(SocketLeg, name, trap.trapped_at_once(getattr(SocketLeg, name)))
     monkeypatch.setattr(WritingHub, "flushed", trap.trapped(WritingHub.flushed))
     monkeypatch.setattr(Upstream, "connect", trap.trapped(Upstream.connect))
     return trap

@@ -130,9 +130,9 @@ async def hold(session: Relayed, at: int, trap: Trap) -> None:
             assert await session.forward(data) == data
         else:
             assert await session.reply(data) == data
-    await session.server.shutdown_write()
+    session.server.half_close()
     assert await read_all(session.client) == b""
-    await session.client.shutdown_write()
+    session.client.half_close()
     assert await read_all(session.server) == b""
     await session.ended.wait()
 

@@ -121,7 +121,7 @@ async def test_p23_noise_passes_unchanged_both_ways() -> None:
 
     async def send(leg: SocketLeg, data: bytes) -> None:
         await leg.write(data)
-        await leg.shutdown_write()
+        leg.half_close()
 
     async def receive(leg: SocketLeg, side: Side) -> None:
         got[side] = await read_until_end(leg)
@@ -157,7 +157,7 @@ async def test_p26_half_close_passes_and_a_long_reply_is_delivered() -> None:
     async with serving(policy=Policy(body="none")) as server:
         client, upstream = await server.session()
         await client.write(b"RETR 1\r\n")
-        await client.shutdown_write()
+        client.half_close()
         assert await read_until_end(upstream) == b"RETR 1\r\n"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upstream.write, body)
@@ -217,7 +217,7 @@ async def test_p26_a_reset_passes_though_the_other_side_reads_nothing(by_client:
 async def test_p26_a_reset_after_a_half_close_passes() -> None:
     async with serving() as server:
         client, upstream = await server.session()
-        await client.shutdown_write()
+        client.half_close()
         assert await upstream.read() == b""
         client.abort()
         while not upstream.lost():  # noqa: ASYNC110 - the kernel has no event for it
@@ -349,13 +349,13 @@ async def test_p56_without_descriptors_sessions_go_on_and_accepting_resumes(
 async def test_p57_a_session_that_raises_does_not_end_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = Pumps.run
+    original = Pumps.start
 
-    async def broken(self: Pumps, *arguments: Any) -> None:
-        monkeypatch.setattr(Pumps, "run", original)
+    def broken(self: Pumps, *arguments: Any) -> None:
+        monkeypatch.setattr(Pumps, "start", original)
         raise ValueError("canary")
 
-    monkeypatch.setattr(Pumps, "run", broken)
+    monkeypatch.setattr(Pumps, "start", broken)
     with capture_logs() as logs:
         async with serving() as server:
             client = server.connect()

@@ -133,7 +133,7 @@ async def test_a_half_close_under_tls_lets_the_reply_through(tmp_path: Path, lis
         await forward(client, server, b"NOOP\r\n")
         await reply(client, server, b"-ERR\r\n")  # and session tickets before it
         await forward(client, server, b"QUIT\r\n")
-        await client.shutdown_write()
+        client.half_close()
         assert await server.read() == b""
         await reply(client, server, b"+OK bye\r\n")
         close(server)

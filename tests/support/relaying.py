@@ -176,38 +176,40 @@ async def relayed(
     hub = hub or KeepingHub()
     memory = MemoryConnector()
     leg, client = memory_legs(capacity)
-    session = RelaySession(
-        session_id="20111029t223746-aaa0001",
-        service=service(
-            hub,
-            connector or memory,
-            policy=policy,
-            timeouts=timeouts,
-            limits=limits,
-            kind=kind,
-            manner=manner,
-            encryption=encryption,
-        ),
-        client=leg,
-        client_address=CLIENT,
-        listener=LISTENER,
-    )
     ended = trio.Event()
     virtual = isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     housekeeper = Housekeeper(_virtual_ns if virtual else time.monotonic_ns)
 
-    async def run() -> None:
-        try:
-            await session.run()
-        finally:
-            housekeeper.remove(session)
-            ended.set()
+    def end(session: RelaySession) -> None:
+        housekeeper.remove(session)
+        ended.set()
 
     # No test's result depends on this patience; without it a defect would hang the run.
     with trio.fail_after(5000 if virtual else 60):
         async with trio.open_nursery() as nursery:
+            session = RelaySession(
+                session_id="20111029t223746-aaa0001",
+                service=service(
+                    hub,
+                    connector or memory,
+                    policy=policy,
+                    timeouts=timeouts,
+                    limits=limits,
+                    kind=kind,
+                    manner=manner,
+                    encryption=encryption,
+                ),
+                client=leg,
+                client_address=CLIENT,
+                listener=LISTENER,
+                nursery=nursery,
+                on_ended=end,
+            )
             housekeeper.add(session)
             nursery.start_soon(housekeeper.run)
-            nursery.start_soon(run)
-            yield Relayed(client, memory.server, hub, session, ended)
+            session.start()
+            try:
+                yield Relayed(client, memory.server, hub, session, ended)
+            finally:
+                session.end("shutdown")
             nursery.cancel_scope.cancel()

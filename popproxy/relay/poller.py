@@ -1,0 +1,101 @@
+"""One task that waits for the connections of all sessions, and calls whoever can go on.
+
+trio wakes a task when a connection is ready, and a task for each direction of each session costs
+about as much as all the work that is done when it wakes: in time, since a way through trio's
+scheduler takes as long as reading and writing together, and in memory, since an idle session would
+be little else than two tasks. So the connections that are only relayed are watched here, by a
+selector of our own. trio watches the selector.
+
+Calls are synchronous and short. Whoever is called reads and writes until nothing is left to be read
+or `BUDGET` octets were; no session keeps the others waiting for longer. After `ROUNDS` looks at the
+selector trio's other tasks have their turn, whatever is still to be done.
+
+A connection counts as ready for as long as there is something to do (level-triggered), so that
+nothing is lost if somebody stops early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+from collections.abc import Callable
+
+import trio
+
+BUDGET = 256 * 1024
+"""Octets that a session may move when it is called, give or take a read."""
+ROUNDS = 8
+"""Looks at the selector before trio's other tasks may run."""
+
+Wake = Callable[[], None]
+"""Is called when a connection can be read from or written to as was asked. Must not raise."""
+
+READING = selectors.EVENT_READ
+WRITING = selectors.EVENT_WRITE
+
+
+class Poller:
+    """The connections that are watched, and the task that watches them."""
+
+    __slots__ = ("_masks", "_selector", "_wakes")
+
+    def __init__(self) -> None:
+        """Begin without connections; `run` has to be started."""
+        self._selector = selectors.DefaultSelector()
+        self._masks: dict[int, int] = {}
+        self._wakes: dict[int, Wake] = {}
+
+    def watch(self, descriptor: int, wake: Wake, mask: int) -> None:
+        """Watch a connection from now on, or watch it for something else than before.
+
+        Args:
+            descriptor: The connection's.
+            wake: Whom to call.
+            mask: `READING`, `WRITING`, both, or 0 to watch it no more.
+        """
+        before = self._masks.get(descriptor, 0)
+        if not mask:  # a mask of 0 would have the system report errors again and again
+            self.forget(descriptor)
+            return
+        self._wakes[descriptor] = wake
+        self._masks[descriptor] = mask
+        if not before:
+            self._selector.register(descriptor, mask)
+        elif mask != before:
+            self._selector.modify(descriptor, mask)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a connection no more. It must be called before a watched connection is closed."""
+        self._wakes.pop(descriptor, None)
+        if self._masks.pop(descriptor, 0):
+            self._selector.unregister(descriptor)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        selector, wakes = self._selector, self._wakes
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(selector)
+                for _ in range(ROUNDS):
+                    ready = selector.select(0)
+                    for key, _ in ready:
+                        wake = wakes.get(key.fd)
+                        if wake is not None:  # somebody who was called before may have closed it
+                            wake()
+                    if not ready:
+                        break
+        finally:
+            selector.close()
+
+
+_current: trio.lowlevel.RunVar[Poller] = trio.lowlevel.RunVar("popproxy.relay.poller")
+
+
+def current_poller() -> Poller:
+    """Give the poller of the trio that runs; the first call starts it."""
+    with contextlib.suppress(LookupError):
+        return _current.get()
+    poller = Poller()
+    _current.set(poller)
+    trio.lowlevel.spawn_system_task(poller.run)
+    return poller
