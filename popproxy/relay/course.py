@@ -1,8 +1,8 @@
 """What the parts of a running session share: its legs, its observer, its tasks, and why it ends.
 
 A session that only relays has no task: the poller calls its pumps. What has to wait for something
-but a leg gets a task for as long as that takes (`spawn`). A session that is told to end does so when
-the last of them is over, at once if there is none.
+but a leg gets a task for as long as that takes (`spawn`). A session that is told to end does so
+when the last of them is over, at once if there is none.
 """
 
 from __future__ import annotations

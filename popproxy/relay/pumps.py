@@ -18,15 +18,13 @@ Ends and losses are passed on as they came:
   `tick`.
 
 Where the legs differ, what is written goes through a `Translation` first. Where it says that STLS
-needs somebody's decision, the pumps either answer the client by themselves, in its turn, or they
-stop both at once, without an octet on its way, and say why: the legs are then free to be put under
-TLS, and new pumps go on with them.
+needs somebody's decision, `Stops` takes it. If TLS has to begin, both directions stop: the legs are
+then free to be put under it, and new pumps go on with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import trio
 
@@ -36,30 +34,8 @@ from popproxy.relay.legs import LegLost
 from popproxy.relay.observer import Observer
 from popproxy.relay.poller import BUDGET
 from popproxy.relay.service import permanent_failure, temporary_failure
-from popproxy.relay.translation import Step, Stop, Translation
-
-ACCEPTED = b"+OK popproxy begins TLS\r\n"
-REFUSED = b"-ERR popproxy offers no STLS here\r\n"
-_FATAL_ALERT = b"\x15\x03\x01\x00\x02\x02\x28"
-"""A TLS record with the fatal alert handshake_failure (RFC 8446, section 6), which a client that
-speaks TLS where it is not expected understands in any version."""
-
-
-class Accepted(NamedTuple):
-    """An STLS that is to be followed by TLS.
-
-    Attributes:
-        line: The response that the client is to get.
-        seq: The command's number.
-        own: Whether the response is popproxy's; else it is the server's, whose leg has to be put
-            under TLS first.
-        injected: Whether something followed that should not have (P29).
-    """
-
-    line: bytes
-    seq: int | None
-    own: bool
-    injected: bool
+from popproxy.relay.stops import Accepted, Stops
+from popproxy.relay.translation import Step, Translation
 
 
 class _Lane:
@@ -92,7 +68,6 @@ class Pumps:
     """Both directions of a session, as long as its legs stay as they are."""
 
     __slots__ = (
-        "_answering",
         "_client",
         "_course",
         "_moved",
@@ -100,6 +75,7 @@ class Pumps:
         "_on_over",
         "_server",
         "_stopped",
+        "answering",
         "translation",
     )
 
@@ -126,7 +102,7 @@ class Pumps:
         self._client = _Lane(Side.CLIENT)
         self._server = _Lane(Side.SERVER)
         self._stopped = False
-        self._answering = False
+        self.answering = False
         """A line of our own is on its way to the client."""
         self._moved: trio.Event | None = None
         """Set when octets of the server have arrived, if somebody waits for that."""
@@ -234,7 +210,7 @@ class Pumps:
             step = translate(self.translation, data, events)  # and its changes are recorded
             data = step.forward
         waits = step is not None and step.stop is not None
-        if waits or course.service.policy.require_log or (self._answering and lane is self._server):
+        if waits or course.service.policy.require_log or (self.answering and lane is self._server):
             lane.busy = True
             course.spawn(self._finish_later, lane, step or Step(data))
         elif data:
@@ -261,7 +237,7 @@ class Pumps:
         """Note that all octets of a side that were read have been sent on."""
         if lane is self._server:
             self._course.at_border = self._observer.at_line_border
-            self._tell_moved()
+            self.tell_moved()
 
     def _give_up(self, lane: _Lane, loss: LegLost) -> None:
         """Stop a direction, since the leg that it leads to is lost."""
@@ -287,7 +263,7 @@ class Pumps:
     def _half_close(self, lane: _Lane) -> None:
         course = self._course
         course.note_end(lane.side)
-        self._tell_moved()
+        self.tell_moved()
         course.leg(lane.side.other).half_close()
         self._check_over()
 
@@ -302,7 +278,7 @@ class Pumps:
     async def _end_later(self, lane: _Lane, held: bytes) -> None:
         """Pass on what was held back, and the end or the loss behind it."""
         course, side = self._course, lane.side
-        if held and not await self._write(side, held):
+        if held and not await self.write(side, held):
             lane.busy = False
             self._check_over()
             return
@@ -324,8 +300,9 @@ class Pumps:
             return
         forward: bytes | None = step.forward
         if self.translation is not None:
-            forward = await self._follow(self.translation, lane.side, step)
-        if forward and not await self._write(lane.side, forward):
+            stops = Stops(self._course, self._observer, self.translation, self)
+            forward = await stops.follow(lane.side, step)
+        if forward and not await self.write(lane.side, forward):
             forward = None
         lane.busy = False
         if forward is not None:
@@ -335,11 +312,11 @@ class Pumps:
             lane.done = True
             self._check_over()
 
-    async def _write(self, side: Side, data: bytes) -> bool:
+    async def write(self, side: Side, data: bytes) -> bool:
         """Write what a side sent to the other; False if that leg is lost."""
         course = self._course
-        if self._answering and side is Side.SERVER:
-            await self._wait_for_move()
+        if self.answering and side is Side.SERVER:
+            await self.wait_for_move()
         try:
             await course.leg(side.other).write(data)
         except LegLost as loss:
@@ -393,95 +370,24 @@ class Pumps:
             return Step(b"")
         return Step(translation.give_up(side) + data)
 
-    async def _follow(self, translation: Translation, side: Side, step: Step) -> bytes | None:
-        """Go through the points at which octets must not simply be forwarded.
-
-        Returns:
-            What is still to be forwarded; None if the pump is over.
-        """
-        while (stop := step.stop) is not None:
-            if step.forward and not await self._write(side, step.forward):
-                return None
-            if side is Side.SERVER:
-                self._accept(stop.line, stop, own=False)
-                return None
-            if stop.why == "tls":
-                await self._refuse("tls-on-plain-port", None, _FATAL_ALERT)
-                return None
-            if stop.why == "login":
-                line = permanent_failure("this port wants STLS before a login")
-                await self._refuse("stls-required", "the client did not use STLS first", line)
-                return None
-            if not await self._is_turn_of_stls(translation):
-                return None
-            if translation.rules.stls == "answer":
-                self._record_own(stop, ACCEPTED)
-                self._accept(ACCEPTED, stop, own=True)
-                return None
-            if not await self._answer(translation, stop, REFUSED):
-                return None
-            step = translation.client(stop.behind, stop.events)
-        return step.forward
-
-    async def _refuse(self, reason: str, detail: str | None, line: bytes) -> None:
-        """End the session with a last line to the client."""
-        course = self._course
-        course.reason = course.reason or (reason, detail)
-        await course.farewell(line)
-        course.end(reason)
-
-    async def _is_turn_of_stls(self, translation: Translation) -> bool:
-        """Wait until all commands before STLS are answered, and the answers delivered."""
-        course, observer = self._course, self._observer
-        course.held += 1
-        try:
-            while self._delivering or not translation.at_border or observer.due != b"STLS":
-                if Side.SERVER in course.ended or observer.failed:
-                    return False  # the session is about to end
-                await self._wait_for_move()
-        finally:
-            course.held -= 1
-        return True
-
     @property
-    def _delivering(self) -> bool:
+    def delivering(self) -> bool:
         """Whether octets of the server are on their way to the client."""
         return self._server.busy or self._server.rest is not None
 
-    async def _wait_for_move(self) -> None:
+    async def wait_for_move(self) -> None:
+        """Wait until octets of the server have arrived, or cannot arrive any more."""
         self._moved = self._moved or trio.Event()
         await self._moved.wait()
 
-    def _tell_moved(self) -> None:
+    def tell_moved(self) -> None:
+        """Wake who waits for a move."""
         if self._moved is not None:
             self._moved.set()
             self._moved = None
 
-    async def _answer(self, translation: Translation, stop: Stop, line: bytes) -> bool:
-        """Answer the client in the server's place; False if it is lost."""
-        self._record_own(stop, line)
-        events = self._observer.own_answer(line, self._course.clock())
-        translation.own_answer(line)
-        translation.read_elsewhere(events, self._observer.due)
-        self._answering = True
-        try:
-            await self._course.client.write(line)
-        except LegLost as loss:
-            self._course.note_loss(Side.CLIENT, loss)
-            return False
-        finally:
-            self._answering = False
-            self._tell_moved()
-        return True
-
-    def _record_own(self, stop: Stop, line: bytes) -> None:
-        rule = "stls-refused" if line is REFUSED else "stls-answered"
-        at, tell = self._course.clock(), self._observer.rewritten
-        tell(Side.CLIENT, rule, was=stop.line, now=b"", seq=stop.seq, at=at)
-        tell(Side.SERVER, rule, was=b"", now=line, seq=stop.seq, at=at)
-
-    def _accept(self, line: bytes, stop: Stop, *, own: bool) -> None:
+    def accept(self, accepted: Accepted) -> None:
         """Stop both directions, so that TLS can begin."""
         self.stop()
         self._course.cancel_tasks()
-        self._on_over(Accepted(line, stop.seq, own, bool(stop.behind)))
+        self._on_over(accepted)

@@ -23,9 +23,10 @@ from popproxy.relay.legs import Leg, LegLost
 from popproxy.relay.loops import Address
 from popproxy.relay.observer import Observer
 from popproxy.relay.opening import open_session
-from popproxy.relay.pumps import Accepted, Pumps
+from popproxy.relay.pumps import Pumps
 from popproxy.relay.service import Service
 from popproxy.relay.stls import begin_tls
+from popproxy.relay.stops import Accepted
 from popproxy.relay.translation import Translation
 
 

@@ -19,8 +19,8 @@ from popproxy.relay.encryption import Encryption, NotEncrypted
 from popproxy.relay.legs import LegLost
 from popproxy.relay.observer import Observer
 from popproxy.relay.opening import HANDSHAKE
-from popproxy.relay.pumps import Accepted
 from popproxy.relay.service import permanent_failure, temporary_failure
+from popproxy.relay.stops import Accepted
 
 
 async def begin_tls(

@@ -1,7 +1,7 @@
 """A leg under TLS: `popproxy.relay.legs.Leg` over a non-blocking `ssl.SSLSocket`.
 
-OpenSSL reads and writes the socket itself. One read gives what one TLS record held, so that segments
-stay as they were; a write makes records of up to 16 KiB.
+OpenSSL reads and writes the socket itself. One read gives what one TLS record held, so that
+segments stay as they were; a write makes records of up to 16 KiB.
 
 *The end of a stream.* TLS has a sign for it, close_notify. A stream that ends without it may have
 been cut by somebody, so `truncated` tells of it (P41). We send ours in `half_close` and in

@@ -1,4 +1,4 @@
-"""P13: wherever the relay reads, writes or waits, an exception that quotes traffic leaves no trace."""
+"""P13: where the relay reads, writes or waits, an exception that quotes traffic leaves no trace."""
 
 from __future__ import annotations
 
