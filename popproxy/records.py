@@ -34,25 +34,25 @@ BodyPolicy = Literal["full", "headers", "none"]
 Action = TypeVar("Action", bound=str)
 
 
-class _Part(Struct, kw_only=True, frozen=True, omit_defaults=True):
+class _Part(Struct, kw_only=True, frozen=True, omit_defaults=True, gc=False):
     """A nested object; members with their default value are left out."""
 
 
-class EventPart(_Part, Generic[Action], kw_only=True, frozen=True):
+class EventPart(_Part, Generic[Action], kw_only=True, frozen=True, gc=False):
     """What kind of record it is (ECS `event`)."""
 
     action: Action
     duration: Annotated[int, Meta(description="Nanoseconds on the monotonic clock.")] | None = None
 
 
-class SessionPart(_Part, kw_only=True, frozen=True):
+class SessionPart(_Part, kw_only=True, frozen=True, gc=False):
     """The session that the record belongs to."""
 
     id: Annotated[str, Meta(description="Unique in the process's life and in its directory.")]
     seq: Annotated[int, Meta(ge=1, description="Number of the record in its session, from 1.")]
 
 
-class Endpoint(_Part, kw_only=True, frozen=True):
+class Endpoint(_Part, kw_only=True, frozen=True, gc=False):
     """One end of a connection (ECS `client`, `server`)."""
 
     address: str
@@ -64,6 +64,7 @@ class Record(
     kw_only=True,
     frozen=True,
     omit_defaults=True,
+    gc=False,
     rename={"timestamp": "@timestamp"},
 ):
     """What every record has."""
@@ -78,7 +79,7 @@ Segment = tuple[int, int]
 """A read: microseconds since the session's start, and octets of this record (masked form)."""
 
 
-class WireRecord(Record, kw_only=True, frozen=True):
+class WireRecord(Record, kw_only=True, frozen=True, gc=False):
     """A record that may stand for bytes of the wire."""
 
     side: SideName
@@ -108,7 +109,7 @@ class WireRecord(Record, kw_only=True, frozen=True):
         return self.raw_b64 or b""
 
 
-class PolicyPart(_Part, kw_only=True, frozen=True):
+class PolicyPart(_Part, kw_only=True, frozen=True, gc=False):
     """How the session is recorded."""
 
     body: BodyPolicy
@@ -117,7 +118,7 @@ class PolicyPart(_Part, kw_only=True, frozen=True):
     require_log: bool = False
 
 
-class RoutePart(_Part, kw_only=True, frozen=True):
+class RoutePart(_Part, kw_only=True, frozen=True, gc=False):
     """Which listener and upstream the session uses."""
 
     name: str
@@ -125,7 +126,7 @@ class RoutePart(_Part, kw_only=True, frozen=True):
     upstream: str
 
 
-class SessionStart(Record, kw_only=True, frozen=True):
+class SessionStart(Record, kw_only=True, frozen=True, gc=False):
     """A client connected."""
 
     event: EventPart[Literal["session.start"]]
@@ -141,7 +142,7 @@ class SessionStart(Record, kw_only=True, frozen=True):
     ] = []
 
 
-class TlsPart(_Part, kw_only=True, frozen=True):
+class TlsPart(_Part, kw_only=True, frozen=True, gc=False):
     """What is known of one leg's TLS."""
 
     leg: LegName
@@ -169,28 +170,28 @@ class TlsPart(_Part, kw_only=True, frozen=True):
     ] = {}
 
 
-class TlsStart(Record, kw_only=True, frozen=True):
+class TlsStart(Record, kw_only=True, frozen=True, gc=False):
     """TLS began on a leg."""
 
     event: EventPart[Literal["tls.start"]]
     tls: TlsPart
 
 
-class TlsFailed(Record, kw_only=True, frozen=True):
+class TlsFailed(Record, kw_only=True, frozen=True, gc=False):
     """A handshake failed."""
 
     event: EventPart[Literal["tls.failed"]]
     tls: TlsPart
 
 
-class TlsEnd(Record, kw_only=True, frozen=True):
+class TlsEnd(Record, kw_only=True, frozen=True, gc=False):
     """TLS ended on a leg."""
 
     event: EventPart[Literal["tls.end"]]
     tls: TlsPart
 
 
-class RewritePart(_Part, kw_only=True, frozen=True):
+class RewritePart(_Part, kw_only=True, frozen=True, gc=False):
     """A line that popproxy changed."""
 
     rule: Annotated[str, Meta(description="What changed it; the first record names all of them.")]
@@ -204,7 +205,7 @@ class RewritePart(_Part, kw_only=True, frozen=True):
     ) = None
 
 
-class RewriteRecord(Record, kw_only=True, frozen=True):
+class RewriteRecord(Record, kw_only=True, frozen=True, gc=False):
     """A line was changed on its way; the other records tell it as it came."""
 
     event: EventPart[Literal["rewrite"]]
@@ -212,7 +213,7 @@ class RewriteRecord(Record, kw_only=True, frozen=True):
     rewrite: RewritePart
 
 
-class GreetingPart(_Part, kw_only=True, frozen=True):
+class GreetingPart(_Part, kw_only=True, frozen=True, gc=False):
     """A greeting's values (RFC 1939, section 4)."""
 
     status: str
@@ -221,14 +222,14 @@ class GreetingPart(_Part, kw_only=True, frozen=True):
     apop_timestamp: Annotated[bool, Meta(description="An APOP timestamp is present.")] = False
 
 
-class GreetingRecord(WireRecord, kw_only=True, frozen=True):
+class GreetingRecord(WireRecord, kw_only=True, frozen=True, gc=False):
     """The server greeted."""
 
     event: EventPart[Literal["pop3.greeting"]]
     pop3: GreetingPart
 
 
-class CommandPart(_Part, kw_only=True, frozen=True):
+class CommandPart(_Part, kw_only=True, frozen=True, gc=False):
     """A command's values."""
 
     seq: Annotated[int, Meta(ge=1, description="Number of the command in its session.")]
@@ -240,42 +241,42 @@ class CommandPart(_Part, kw_only=True, frozen=True):
     complete: Annotated[bool, Meta(description="False if the stream ended inside the line.")] = True
 
 
-class CommandRecord(WireRecord, kw_only=True, frozen=True):
+class CommandRecord(WireRecord, kw_only=True, frozen=True, gc=False):
     """The client sent a command."""
 
     event: EventPart[Literal["pop3.command"]]
     pop3: CommandPart
 
 
-class StatPart(_Part, kw_only=True, frozen=True):
+class StatPart(_Part, kw_only=True, frozen=True, gc=False):
     """STAT's drop listing (RFC 1939, section 5)."""
 
     messages: int
     octets: int
 
 
-class ScanListing(_Part, kw_only=True, frozen=True):
+class ScanListing(_Part, kw_only=True, frozen=True, gc=False):
     """One line of LIST (RFC 1939, section 5)."""
 
     message: int
     octets: int
 
 
-class UniqueId(_Part, kw_only=True, frozen=True):
+class UniqueId(_Part, kw_only=True, frozen=True, gc=False):
     """One line of UIDL (RFC 1939, section 7)."""
 
     message: int
     unique_id: str
 
 
-class Capability(_Part, kw_only=True, frozen=True):
+class Capability(_Part, kw_only=True, frozen=True, gc=False):
     """One line of CAPA (RFC 2449, section 5)."""
 
     tag: str
     arguments: list[str] = []
 
 
-class MessagePart(_Part, kw_only=True, frozen=True):
+class MessagePart(_Part, kw_only=True, frozen=True, gc=False):
     """What is known of a message that RETR or TOP brought."""
 
     number: int | None = None
@@ -296,7 +297,7 @@ class MessagePart(_Part, kw_only=True, frozen=True):
     date: str | None = None
 
 
-class ResponsePart(_Part, kw_only=True, frozen=True):
+class ResponsePart(_Part, kw_only=True, frozen=True, gc=False):
     """A response's values, and those of the command that it answers."""
 
     command: Annotated[str, Meta(description="Keyword of the command it answers.")] | None = None
@@ -323,20 +324,20 @@ class ResponsePart(_Part, kw_only=True, frozen=True):
     message: MessagePart | None = None
 
 
-class ResponseRecord(WireRecord, kw_only=True, frozen=True):
+class ResponseRecord(WireRecord, kw_only=True, frozen=True, gc=False):
     """The server answered a command; for a multi-line response, its end."""
 
     event: EventPart[Literal["pop3.response"]]
     pop3: ResponsePart
 
 
-class UserPart(_Part, kw_only=True, frozen=True):
+class UserPart(_Part, kw_only=True, frozen=True, gc=False):
     """A user (ECS `user`)."""
 
     name: Annotated[str, Meta(description="The user's name, or a pseudonym.")]
 
 
-class AuthPart(_Part, kw_only=True, frozen=True):
+class AuthPart(_Part, kw_only=True, frozen=True, gc=False):
     """How a login went; never a payload."""
 
     mechanism: Annotated[str, Meta(description="USER, APOP, or the SASL mechanism's name.")]
@@ -345,7 +346,7 @@ class AuthPart(_Part, kw_only=True, frozen=True):
     command_seq: int | None = None
 
 
-class AuthRecord(Record, kw_only=True, frozen=True):
+class AuthRecord(Record, kw_only=True, frozen=True, gc=False):
     """A login ended."""
 
     event: EventPart[Literal["pop3.auth"]]
@@ -356,7 +357,7 @@ class AuthRecord(Record, kw_only=True, frozen=True):
 DataPartName = Literal["status", "content", "line", "sasl-response", "sasl-challenge", "opaque"]
 
 
-class DataPart(_Part, kw_only=True, frozen=True):
+class DataPart(_Part, kw_only=True, frozen=True, gc=False):
     """Where a piece of the conversation belongs."""
 
     part: Annotated[
@@ -373,14 +374,14 @@ class DataPart(_Part, kw_only=True, frozen=True):
     )
 
 
-class DataRecord(WireRecord, kw_only=True, frozen=True):
+class DataRecord(WireRecord, kw_only=True, frozen=True, gc=False):
     """A piece of the conversation that is not a record of its own."""
 
     event: EventPart[Literal["pop3.data"]]
     pop3: DataPart
 
 
-class FindingPart(_Part, kw_only=True, frozen=True):
+class FindingPart(_Part, kw_only=True, frozen=True, gc=False):
     """A departure from an RFC, or a risk."""
 
     code: str
@@ -392,28 +393,28 @@ class FindingPart(_Part, kw_only=True, frozen=True):
     count: int | None = None
 
 
-class FindingRecord(Record, kw_only=True, frozen=True):
+class FindingRecord(Record, kw_only=True, frozen=True, gc=False):
     """Something to look at."""
 
     event: EventPart[Literal["finding"]]
     finding: FindingPart
 
 
-class GapPart(_Part, kw_only=True, frozen=True):
+class GapPart(_Part, kw_only=True, frozen=True, gc=False):
     """What is missing from the capture."""
 
     reason: str
     records: Annotated[int, Meta(description="How many records were lost.")] | None = None
 
 
-class GapRecord(Record, kw_only=True, frozen=True):
+class GapRecord(Record, kw_only=True, frozen=True, gc=False):
     """Records are missing here."""
 
     event: EventPart[Literal["gap"]]
     gap: GapPart
 
 
-class SummaryPart(_Part, kw_only=True, frozen=True):
+class SummaryPart(_Part, kw_only=True, frozen=True, gc=False):
     """A session in figures; octets count masked lines in their masked form."""
 
     reason: Annotated[str, Meta(description="Why the session ended.")]
@@ -433,7 +434,7 @@ class SummaryPart(_Part, kw_only=True, frozen=True):
     findings: int = 0
 
 
-class SessionEnd(Record, kw_only=True, frozen=True):
+class SessionEnd(Record, kw_only=True, frozen=True, gc=False):
     """A session ended. `event.duration` is its whole length."""
 
     event: EventPart[Literal["session.end"]]
