@@ -91,6 +91,11 @@ class Session:
         return self._parts.waiting_for_tls
 
     @property
+    def awaits_stls(self) -> bool:
+        """Whether an STLS was sent, and it is not known yet what becomes of it."""
+        return self._parts.waiting_for_tls or self._parts.queue.stls is not None
+
+    @property
     def opaque(self) -> bool:
         """Whether the bytes are no longer read."""
         return self._parts.opaque

@@ -121,6 +121,10 @@ class Leg(Protocol):
         """Have somebody called once, when other tasks have had their turn."""
         ...
 
+    def afterwards(self, wake: Wake) -> None:
+        """Have somebody called once, when all legs that are ready now have been seen to."""
+        ...
+
     async def read(self) -> bytes:
         """Wait for octets and give what one read brings; empty at the end of the stream.
 
@@ -253,6 +257,13 @@ class SocketLeg:
     def soon(self, wake: Wake) -> None:
         """See `Leg.soon`."""
         trio.lowlevel.current_trio_token().run_sync_soon(wake)
+
+    def afterwards(self, wake: Wake) -> None:
+        """See `Leg.afterwards`."""
+        if self._poller is None:
+            wake()
+        else:
+            self._poller.afterwards(wake)
 
     async def read(self) -> bytes:
         """See `Leg.read`."""

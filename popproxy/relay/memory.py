@@ -131,6 +131,10 @@ class MemoryLeg:
         """See `popproxy.relay.legs.Leg.soon`."""
         _soon(wake)
 
+    def afterwards(self, wake: Wake) -> None:
+        """See `popproxy.relay.legs.Leg.afterwards`; no other leg is known here."""
+        wake()
+
     async def read(self) -> bytes:
         """See `popproxy.relay.legs.Leg.read`."""
         await trio.lowlevel.checkpoint()

@@ -1,7 +1,9 @@
-"""The observer: reads along what passes, and has it recorded, between a read and its write.
+"""The observer: reads along what passes, and has it recorded.
 
-`observe` is synchronous: parser, recorder and hub do their work between two awaits of the relay,
-so that the order of records is the order in which things happened, over both directions.
+`observe` is synchronous: parser, recorder and hub do their work in one go, in the order in which
+things happened, over both directions. What passes as it is in any case need not wait for that: it
+is sent on first, and `later` remembers it until all connections that are ready have been seen to.
+Whatever else is asked of the observer meanwhile finds that done (`catch_up`).
 
 Whatever goes wrong in there is no reason to stop or to alter the traffic (P25). An exception of
 the parser, the recorder or the hub ends the reading of this session, not the session: a record
@@ -39,6 +41,11 @@ from popproxy.relay.by_hand import ByHand
 FLUSH_AFTER = 500_000_000
 """Nanoseconds after which content that fills no piece yet is recorded all the same (P64)."""
 
+LATER = 4 * 1024
+"""Octets of one session that are put off together."""
+
+Note = Callable[[Side, bytes, Sequence[Event]], None]
+
 _TLS_HANDSHAKE = 0x16
 """The first octet of a TLS handshake record (RFC 8446, section 5.1)."""
 
@@ -75,6 +82,8 @@ class Observer:
         "_held_since",
         "_hub",
         "_in_content",
+        "_later",
+        "_later_octets",
         "_mute",
         "_parser",
         "_recorder",
@@ -117,6 +126,8 @@ class Observer:
         self._unsaid: list[Record] = []
         self._held_since = 0
         self._in_content = False
+        self._later: list[tuple[Side, bytes, int, Note | None]] = []
+        self._later_octets = 0
         self.at_line_border = True
 
     def start(
@@ -153,6 +164,34 @@ class Observer:
             ),
         )
 
+    def later(self, side: Side, data: bytes, at: int, note: Note | None) -> bool:
+        """Remember what one read brought, for `catch_up`. Never raises.
+
+        Args:
+            side: Who sent it.
+            data: At least one octet.
+            at: When, monotonic, in nanoseconds.
+            note: Called with the octets and the events that they made.
+
+        Returns:
+            Whether somebody has to call `catch_up` soon.
+        """
+        self._later.append((side, data, at, note))
+        self._later_octets += len(data)
+        if self._later_octets > LATER:
+            self.catch_up()
+            return False
+        return len(self._later) == 1
+
+    def catch_up(self) -> None:
+        """Read and record what was put off. Never raises."""
+        while self._later:
+            waiting, self._later, self._later_octets = self._later, [], 0
+            for side, data, at, note in waiting:
+                events = self._observe(side, data, at)
+                if note is not None:
+                    note(side, data, events)
+
     def observe(self, side: Side, data: bytes, at: int) -> Sequence[Event]:
         """Read and record what one read brought. Never raises.
 
@@ -164,6 +203,10 @@ class Observer:
         Returns:
             What it was; nothing if the reading has failed.
         """
+        self.catch_up()
+        return self._observe(side, data, at)
+
+    def _observe(self, side: Side, data: bytes, at: int) -> Sequence[Event]:
         if self._failed:
             return ()
         try:
@@ -200,6 +243,7 @@ class Observer:
         Returns:
             What was given out for it; None if there is nothing that may have to be recorded.
         """
+        self.catch_up()
         if self._failed:
             return None
         try:
@@ -277,6 +321,7 @@ class Observer:
 
     async def written(self) -> bool:
         """Wait until everything observed so far is written; False if it could not be (P27)."""
+        self.catch_up()
         if self._failed:
             return False
         try:
@@ -288,22 +333,32 @@ class Observer:
     @property
     def failed(self) -> bool:
         """Whether the session is no longer read."""
+        self.catch_up()
         return self._failed
 
     @property
     def due(self) -> bytes:
         """Keyword of the command that the server answers next; see the parser's `due`."""
+        self.catch_up()
         return b"" if self._failed else self._parser.due
+
+    @property
+    def awaits_stls(self) -> bool:
+        """Whether an STLS waits for its answer, or for what follows that."""
+        self.catch_up()
+        return not self._failed and self._parser.awaits_stls
 
     @property
     def injected(self) -> bool:
         """Whether something waits that was sent between STLS and TLS (P29)."""
+        self.catch_up()
         parser = self._parser
         return bool(parser.pending or parser.held(Side.CLIENT) or parser.held(Side.SERVER))
 
     @property
     def awaits_login(self) -> bool:
         """Whether the session is seen to be before TRANSACTION; False if it cannot be seen."""
+        self.catch_up()
         parser = self._parser
         return (
             not self._failed
@@ -313,6 +368,7 @@ class Observer:
 
     def _read(self, at: int, read: Callable[[], list[Event]]) -> Sequence[Event]:
         """Have the parser do something, and record what it gives."""
+        self.catch_up()
         if self._failed:
             return ()
         try:
@@ -326,6 +382,7 @@ class Observer:
 
     def _tell(self, at: int, make: Callable[[], list[Record]]) -> None:
         """Record something that is no event of the parser."""
+        self.catch_up()
         if self._mute:
             return
         try:

@@ -10,6 +10,9 @@ Calls are synchronous and short. Whoever is called reads and writes until nothin
 or `BUDGET` octets were; no session keeps the others waiting for longer. After `ROUNDS` looks at the
 selector trio's other tasks have their turn, whatever is still to be done.
 
+What need not be done while somebody waits for octets is put off until all who were ready have been
+called (`afterwards`).
+
 A connection counts as ready for as long as there is something to do (level-triggered), so that
 nothing is lost if somebody stops early.
 """
@@ -37,13 +40,15 @@ WRITING = selectors.EVENT_WRITE
 class Poller:
     """The connections that are watched, and the task that watches them."""
 
-    __slots__ = ("_masks", "_selector", "_wakes")
+    __slots__ = ("_afterwards", "_calling", "_masks", "_selector", "_wakes")
 
     def __init__(self) -> None:
         """Begin without connections; `run` has to be started."""
         self._selector = selectors.DefaultSelector()
         self._masks: dict[int, int] = {}
         self._wakes: dict[int, Wake] = {}
+        self._afterwards: list[Wake] = []
+        self._calling = False
 
     def watch(self, descriptor: int, wake: Wake, mask: int) -> None:
         """Watch a connection from now on, or watch it for something else than before.
@@ -70,6 +75,17 @@ class Poller:
         if self._masks.pop(descriptor, 0):
             self._selector.unregister(descriptor)
 
+    def afterwards(self, wake: Wake) -> None:
+        """Call somebody when all who are ready now have been called; at once if nobody is.
+
+        Args:
+            wake: Whom to call; must not raise.
+        """
+        if self._calling:
+            self._afterwards.append(wake)
+        else:
+            wake()
+
     async def run(self) -> None:
         """Watch until cancelled."""
         selector, wakes = self._selector, self._wakes
@@ -78,12 +94,17 @@ class Poller:
                 await trio.lowlevel.wait_readable(selector)
                 for _ in range(ROUNDS):
                     ready = selector.select(0)
+                    if not ready:
+                        break
+                    self._calling = True
                     for key, _ in ready:
                         wake = wakes.get(key.fd)
                         if wake is not None:  # somebody who was called before may have closed it
                             wake()
-                    if not ready:
-                        break
+                    self._calling = False
+                    for wake in self._afterwards:
+                        wake()
+                    self._afterwards.clear()
         finally:
             selector.close()
 

@@ -131,7 +131,7 @@ class _List:
 class Translation:
     """Applies rules to the octets of a session, both directions."""
 
-    __slots__ = ("_client", "_list", "_opaque", "_server", "rules")
+    __slots__ = ("_client", "_list", "_only_stls", "_opaque", "_server", "rules")
 
     def __init__(self, rules: Rules) -> None:
         """Begin where neither side has an unfinished line.
@@ -144,6 +144,30 @@ class Translation:
         self._server = _Direction()
         self._list: _List | None = None
         self._opaque = False
+        # Nothing is changed, but what the server says to STLS is not for the client to see yet.
+        self._only_stls = rules == Rules(stls="upgrade")
+
+    def passes(self, side: Side) -> bool:
+        """Whether what a side sends passes as it is, whatever it turns out to be.
+
+        Of the server's octets that holds for as long as no STLS waits for its answer.
+
+        Args:
+            side: Who sends.
+        """
+        return self._only_stls and (side is Side.CLIENT or not self._server.held)
+
+    def passed(self, side: Side, data: bytes, events: Sequence[Event]) -> None:
+        """Take note of octets that have been forwarded as they were.
+
+        Args:
+            side: Who sent them.
+            data: What one read brought.
+            events: What the parser made of it.
+        """
+        if side is Side.SERVER:
+            fresh = self._count(side, events)  # which takes from what is ahead
+            self._server.ahead += len(data) - fresh
 
     @property
     def at_border(self) -> bool:
@@ -173,8 +197,7 @@ class Translation:
         """
         direction, rules = self._server, self.rules
         if self._list is None and not direction.held and not self._concerned(events, due):
-            fresh = self._count(Side.SERVER, events)
-            direction.ahead += len(data) - fresh
+            self.passed(Side.SERVER, data, events)
             return Step(data)
         held = direction.held + data
         direction.held = b""
