@@ -48,6 +48,7 @@ from popproxy.relay import (
     serve,
 )
 from popproxy.sinks import Hub
+from popproxy.sinks.turns import share_interpreter
 from popproxy.tls import key_log
 from popproxy.tls.failures import TlsSetupError
 
@@ -127,6 +128,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
     if os.geteuid() == 0 and identity is None:
         plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
     on_first_use(plan.diagnostics.configure)
+    share_interpreter()
     try:
         trio.run(relay, plan)
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,9 @@ import trio
 from popproxy.records import Record
 from popproxy.sinks.backlog import Backlog, Entry
 from popproxy.sinks.losses import Losses
+
+WRITTEN = 0.02
+"""Seconds after which a write is held up by the system, and not by a loop that never pauses."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +45,12 @@ class Work(NamedTuple):
 
 
 class Handover:
-    """The backlog of a sink, who waits for it, and what was asked of the thread."""
+    """The backlog of a sink, who waits for it, and what was asked of the thread.
+
+    Attributes:
+        computing: Whether the thread is encoding records, or would be if it had the interpreter.
+        writing: Monotonic time since which it writes; 0 if it does not.
+    """
 
     def __init__(self, octets: int) -> None:
         """Begin empty.
@@ -53,6 +62,9 @@ class Handover:
         self._changed = threading.Condition(self._lock)
         self._idle = False  # the thread waits for the next record
         self._backlog = Backlog(octets)
+        self.computing = False
+        self.writing = 0.0
+        self._pressed_at = octets // 2
         self._hurry_at = octets // 8  # at high speed, gathering must not fill the backlog
         self._losses = Losses()
         self._refused = 0  # records that the thread found no place or no words for
@@ -69,6 +81,16 @@ class Handover:
         self._closed = False
 
     # The loop's side.
+
+    @property
+    def pressed(self) -> bool:
+        """Whether records come faster than the thread, which nothing else holds up, takes them."""
+        backlog = self._backlog
+        if backlog.octets <= self._pressed_at or not backlog.untaken or self._stopped:
+            return False
+        if self.writing:
+            return time.monotonic() - self.writing < WRITTEN
+        return self.computing or backlog.untaken >= self._hurry_at
 
     def put(self, record: Record) -> None:
         """Take a record, or count it as lost."""

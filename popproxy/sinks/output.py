@@ -120,6 +120,15 @@ class Output:
         """Nothing more will be added; the format's end is written behind what waits."""
         self._ending = True
 
+    def prepare(self, turns: Turns | None = None) -> None:
+        """Encode the chunk that `step` writes next, unless that was done before.
+
+        Args:
+            turns: Those of the thread.
+        """
+        if not self._chunk.filled and not self.idle:
+            self._fill(turns or Turns())
+
     def step(self) -> tuple[int, int] | None:
         """Encode and write one chunk.
 
@@ -130,16 +139,15 @@ class Output:
             BlockingIOError: There is no room now; call again.
             OSError: It failed; nothing is lost, call again later.
         """
-        if self.idle:
-            return None
+        self.prepare()
         if not self._chunk.filled:
-            self._fill()
+            return None
         if self._chunk.octets:
             self._write()
         written, self._chunk = self._chunk, _Chunk()
         return written.weight, written.count
 
-    def _fill(self) -> None:
+    def _fill(self, turns: Turns) -> None:
         chunk = self._chunk
         chunk.filled = True
         chunk.number = self._entries[0][0] if self._entries else 0
@@ -150,12 +158,11 @@ class Output:
             chunk.count += weight > 0
         if self._ending and not self._entries:
             self._ended = chunk.ends = True
-        self._encode()
+        self._encode(turns)
 
-    def _encode(self) -> None:
+    def _encode(self, turns: Turns) -> None:
         chunk = self._chunk
         chunk.parts = []
-        turns = Turns()
         for place, record in enumerate(chunk.records):
             turns.offer()
             part = self._octets_of(record)
@@ -197,7 +204,7 @@ class Output:
         for _ in range(_ATTEMPTS):
             if self.target.open():
                 self._writer = self._make_writer()
-                self._encode()
+                self._encode(Turns())
             if not self._write_chunk():
                 return
             self.target.close()

@@ -1,8 +1,11 @@
 """The thread of a sink: takes records, has them encoded and written, and copes with failures.
 
-It gathers records for `GATHER` seconds, so that a busy proxy wakes it twenty times a second and
+It gathers records for `GATHER` seconds, so that a busy proxy wakes it six times a second and
 not at every record, and a SIGKILL loses no more than that (P64). Who waits for records to be
 written, or a backlog that grows fast, makes it start at once.
+
+While it computes, and not while it waits for a disk or a pipe, it says so (`Handover.computing`):
+should records come faster than it can encode them, the loop leaves it the interpreter.
 
 When an output fails (P61) its records keep their room and it is tried again every `RETRY` seconds.
 So a full disk that is emptied in time costs nothing; else the room runs out, and from there on
@@ -21,7 +24,7 @@ from popproxy.sinks.handover import Handover, Work
 from popproxy.sinks.output import Output
 from popproxy.sinks.turns import Turns
 
-GATHER = 0.05
+GATHER = 0.15
 RETRY = 0.5
 STALL = 1.0
 """Seconds without room after which a pipe counts as failing."""
@@ -119,9 +122,11 @@ class Pump:
 
     def _deal_with(self, work: Work) -> None:
         turns = Turns()
+        self._handover.computing = True
         for entry in work.entries:
             turns.offer()
             self._place(entry)
+        self._handover.computing = False
         if work.reopening:
             self._mark_busy(self._outputs.reopen())
         if work.closing_at is not None:
@@ -129,7 +134,7 @@ class Pump:
         now = time.monotonic()
         for output in list(self._busy):
             if output.retry_at <= now and not output.waits_for_another:
-                self._write(output)
+                self._write(output, turns)
         self._settle()
 
     def _mark_busy(self, outputs: Iterable[Output]) -> None:
@@ -157,9 +162,17 @@ class Pump:
             self._handover.lose(item)
             self._handover.release(weight, 1)
 
-    def _write(self, output: Output) -> None:
+    def _write(self, output: Output, turns: Turns) -> None:
         try:
-            while (written := output.step()) is not None:
+            while True:
+                self._handover.computing = True
+                output.prepare(turns)
+                self._handover.computing = False
+                self._handover.writing = time.monotonic()
+                written = output.step()
+                self._handover.writing = 0.0
+                if written is None:
+                    break
                 self._handover.release(*written)
                 output.blocked_since = 0.0
         except BlockingIOError as error:
@@ -184,6 +197,9 @@ class Pump:
             output.failing = False
             del self._busy[output]
             self._outputs.written(output)
+        finally:
+            self._handover.computing = False
+            self._handover.writing = 0.0
 
     def _announce(self, output: Output, error: OSError) -> None:
         lost = self._handover.lost

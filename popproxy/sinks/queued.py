@@ -17,6 +17,7 @@ from popproxy.sinks.backlog import QUEUE_OCTETS
 from popproxy.sinks.base import Notices
 from popproxy.sinks.handover import Handover
 from popproxy.sinks.pump import GATHER, RETRY, Outputs, Pump
+from popproxy.sinks.turns import TURN
 
 _GRACE = 0.2
 """Seconds that the thread gets, beyond the deadline that it observes itself, for its last write."""
@@ -51,10 +52,16 @@ class QueuedSink:
         self._thread: threading.Thread | None = None
 
     def put(self, record: Record) -> None:
-        """Take a record. Never blocks, never raises."""
+        """Take a record; never waits for an output, never raises.
+
+        Where the thread cannot keep up because the loop has the interpreter for itself, the loop
+        lends it for a moment: that costs the traffic less than a lost record costs an audit.
+        """
         self._handover.put(record)
         if self._thread is None:
             self._ensure_thread()
+        elif self._handover.pressed:
+            time.sleep(TURN)
 
     def _ensure_thread(self) -> None:
         if self._thread is None:

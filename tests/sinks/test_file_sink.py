@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC
 from pathlib import Path
@@ -17,6 +18,7 @@ from popproxy.sinks import FileSink, files
 from popproxy.sinks.base import SinkError
 from popproxy.sinks.file_sink import SESSIONS, server_of
 from popproxy.sinks.naming import TemplateError
+from popproxy.sinks.turns import share_interpreter
 from tests.support import samples
 from tests.support.sinks import FaultyDisk, disk, lines, places, wait_for_lines
 from tests.support.waiting import until
@@ -325,3 +327,20 @@ def test_bad_templates_and_paths_are_told_before_any_traffic(tmp_path: Path) -> 
 async def test_unused_sinks_leave_no_trace(make: Maker, tmp_path: Path) -> None:
     await make("jsonl", "x.jsonl").close(1)
     assert names_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "putty"])
+async def test_p54_records_that_come_faster_than_they_are_encoded_are_not_lost(
+    make: Maker, tmp_path: Path, kind: Kind
+) -> None:
+    before = sys.getswitchinterval()
+    share_interpreter()
+    sink = make(kind, "x.log", queue_octets=4 * 1024 * 1024)
+    record = samples.command("a", 2, "STAT")
+    put(sink, samples.start("a"), *[record] * 20_000, samples.end("a"))
+    await sink.close(30)
+    sys.setswitchinterval(before)
+    assert sink.lost == 0
+    assert (tmp_path / "x.log").read_bytes().count(b"STAT\r\n" if kind == "putty" else b"\n") == (
+        20_000 if kind == "putty" else 20_002
+    )
