@@ -9,6 +9,7 @@ from popproxy.pop3.events import (
     Event,
     LinePart,
     OpaqueReason,
+    Read,
     SaslResponse,
     Side,
     State,
@@ -85,11 +86,74 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
         out: Where the events go.
         terminated: Whether it has a line end.
     """
-    stream, queue = parts.client, parts.queue
+    stream = parts.client
     raw, reads, joined = stream.take(size)
     head, stream.head = stream.head, b""
+    _line(parts, raw, reads, at, out, joined=joined, head=head, terminated=terminated)
+
+
+def whole_line(parts: Parts, data: bytes, at: int, out: list[Event]) -> bool:
+    """Read what one read brought if it is one line and nothing is held: most reads are like that.
+
+    The same as if the stream had been fed with it.
+
+    Args:
+        parts: The session.
+        data: What the read brought.
+        at: When, monotonic, in nanoseconds.
+        out: Where the events go.
+
+    Returns:
+        Whether it is read; if not, it belongs into the stream.
+    """
+    stream, size = parts.client, len(data)
+    if (
+        data.find(b"\n") != size - 1
+        or stream.buffer
+        or stream.head
+        or parts.client_content is not None
+        or not parts.commands
+        or parts.opaque
+        or parts.waiting_for_tls
+        or size > MAX_LINE
+    ):
+        return False
+    _line(parts, data, (Read(at, size),), at, out)
+    return True
+
+
+def _line(
+    parts: Parts,
+    raw: bytes,
+    reads: tuple[Read, ...],
+    at: int,
+    out: list[Event],
+    *,
+    joined: bool = False,
+    head: bytes = b"",
+    terminated: bool = True,
+) -> None:
+    """Read a line that is in no stream any more.
+
+    Args:
+        parts: The session.
+        raw: The line, line end included.
+        reads: How it arrived.
+        at: When, monotonic, in nanoseconds.
+        out: Where the events go.
+        joined: Whether the first of the reads brought octets before the line, too.
+        head: How it begins, if it is longer than `MAX_LINE`.
+        terminated: Whether it has a line end.
+    """
+    queue = parts.queue
     text = head or without_line_end(raw)
-    _answered_by_what_came(parts, at, out)
+    first = queue.first
+    if (
+        parts.held is not None
+        or parts.server_content is not None
+        or (first is not None and first.junk)
+    ):
+        _answered_by_what_came(parts, at, out)
     if queue.full:
         parts.become_opaque(OpaqueReason.TOO_MANY_PENDING, at, out)
     parsed = parse_command(text)
@@ -112,7 +176,7 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
         )
         queue.reply(text, at)
         return
-    pipelined = len(queue) > 0
+    pipelined = queue.first is not None
     if parts.lost and not pipelined and parts.server_content is None:
         parts.lost = False  # nothing waits: in step by itself
         parts.departure(FindingCode.STEP_RECOVERED, at, out, side=Side.CLIENT)
@@ -135,9 +199,37 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
             terminated=terminated,
         )
     )
-    _departures(parts, parsed, raw, at, out, overlong=bool(head))
+    regular = not head and is_regular(parsed, raw)
+    spec = parsed.spec
+    if (
+        not regular
+        or spec is None
+        or not parts.greeted
+        or queue.stls is not None
+        or parts.tls
+        or parts.state not in spec.states
+    ):
+        _departures(parts, parsed, raw, at, out, overlong=bool(head))
     if terminated and not parts.opaque:
-        queue.push(Waiting(parts.commands, parsed, at, hidden=False))
+        queue.push(Waiting(parts.commands, parsed, at, hidden=False, well_formed=regular))
+
+
+def is_regular(parsed: ParsedCommand, raw: bytes) -> bool:
+    """Say whether a command's line is as its specification has it; secrets may be anything.
+
+    Args:
+        parsed: The command.
+        raw: Its line, line end included.
+    """
+    spec = parsed.spec
+    if spec is None or spec.secrecy is Secrecy.SECRET:
+        return spec is not None
+    return (
+        raw.find(b"\r") == len(raw) - 2
+        and raw.endswith(b"\r\n")
+        and b"\x00" not in raw
+        and spec.shape.fullmatch(parsed.arguments) is not None
+    )
 
 
 def without_line_end(raw: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 from popproxy.pop3.events import (
     Data,
@@ -11,13 +10,13 @@ from popproxy.pop3.events import (
     End,
     Ending,
     Event,
+    Greeting,
     Opaque,
     OpaqueReason,
     OpaqueStarted,
     Response,
     Side,
     State,
-    Status,
 )
 from popproxy.pop3.findings import FindingCode
 from popproxy.pop3.framing import PIECE, Content, Stream
@@ -27,25 +26,6 @@ OPAQUE_FINDINGS = {
     OpaqueReason.TLS_ON_PLAIN_PORT: FindingCode.TLS_ON_PLAIN_PORT,
     OpaqueReason.TOO_MANY_PENDING: FindingCode.TOO_MANY_PENDING,
 }
-
-
-class LastLine(NamedTuple):
-    """A positive status line without content that has just been given out.
-
-    Attributes:
-        text: What followed its indicator.
-        code: Its response code.
-        crlf: Whether it ended in CRLF.
-    """
-
-    text: bytes
-    code: bytes | None
-    crlf: bool
-
-    @property
-    def status(self) -> Status:
-        """Its status indicator."""
-        return Status.OK
 
 
 class Parts:
@@ -114,7 +94,7 @@ class Parts:
         self.opaque = False
         self.lost = False
         self.held: Response | None = None
-        self.last: LastLine | None = None
+        self.last: Greeting | Response | None = None
         self.resumable: Waiting | None = None
         self._noted: set[tuple[FindingCode, Side]] = set()
 

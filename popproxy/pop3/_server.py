@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from popproxy.pop3._client import HEAD, without_line_end
-from popproxy.pop3._parts import LastLine, Parts
+from popproxy.pop3._parts import Parts
 from popproxy.pop3.events import (
     Ending,
     Event,
     Greeting,
     LinePart,
+    Read,
     Response,
     SaslChallenge,
     Side,
@@ -112,16 +113,75 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
     if parts.held is not None and not stream.head and _undecided(parts, size, out):
         return
     head, last = stream.head, parts.last
-    parts.last = None
     parsed = parse_status(head or without_line_end(stream.peek(size)))
-    first = parts.queue.first
-    lost = parsed.status is Status.NONE and last is not None and terminated and not head
-    if lost and last is not None and first is not None and first.lines:
-        _recover(parts, first, last, at, out)
-        return
+    if parsed.status is Status.NONE and last is not None and terminated and not head:
+        first = parts.queue.first
+        if first is not None and first.lines:
+            parts.last = None
+            _recover(parts, first, last, at, out)
+            return
     taken = stream.take(size)
     stream.head = b""
-    _line_departures(parts, first, taken.raw, at, out, overlong=bool(head))
+    _line(parts, parsed, taken, at, out, overlong=bool(head), terminated=terminated)
+
+
+def whole_line(parts: Parts, data: bytes, at: int, out: list[Event]) -> bool:
+    """Read what one read brought if it is one line with a status, and nothing is held.
+
+    See `popproxy.pop3._client.whole_line`.
+
+    Args:
+        parts: The session.
+        data: What the read brought.
+        at: When, monotonic, in nanoseconds.
+        out: Where the events go.
+
+    Returns:
+        Whether it is read; if not, it belongs into the stream.
+    """
+    stream, size = parts.server, len(data)
+    if (
+        data.find(b"\n") != size - 1
+        or stream.buffer
+        or stream.head
+        or parts.server_content is not None
+        or parts.held is not None
+        or parts.opaque
+        or parts.waiting_for_tls
+        or size > MAX_LINE
+    ):
+        return False
+    parsed = parse_status(without_line_end(data))
+    if parsed.status is Status.NONE:
+        return False
+    _line(parts, parsed, Taken(data, (Read(at, size),), False), at, out)
+    return True
+
+
+def _line(
+    parts: Parts,
+    parsed: StatusLine,
+    taken: Taken,
+    at: int,
+    out: list[Event],
+    *,
+    overlong: bool = False,
+    terminated: bool = True,
+) -> None:
+    """Read a line that is in no stream any more.
+
+    Args:
+        parts: The session.
+        parsed: What it says.
+        taken: Its octets.
+        at: When, monotonic, in nanoseconds.
+        out: Where the events go.
+        overlong: Whether it is longer than `MAX_LINE`.
+        terminated: Whether it has a line end.
+    """
+    parts.last = None
+    first = parts.queue.first
+    _line_departures(parts, first, taken.raw, at, out, overlong=overlong)
     if not parts.greeted and (parts.state is State.GREETING or _greets_late(parts, parsed)):
         _greeting(parts, parsed, taken, at, out)
     elif first is None:
@@ -135,7 +195,7 @@ def line(parts: Parts, size: int, at: int, out: list[Event], *, terminated: bool
         parts.departure(FindingCode.UNSOLICITED_LINE, at, out, once=True)
         _unexpected(parts, taken, at, out, terminated=terminated)
     else:
-        _answer(parts, parsed, taken, at, out, overlong=bool(head), terminated=terminated)
+        _answer(parts, parsed, taken, at, out, overlong=overlong, terminated=terminated)
 
 
 def _greets_late(parts: Parts, parsed: StatusLine) -> bool:
@@ -145,29 +205,29 @@ def _greets_late(parts: Parts, parsed: StatusLine) -> bool:
 
 def _greeting(parts: Parts, parsed: StatusLine, taken: Taken, at: int, out: list[Event]) -> None:
     status, text = parsed
-    code = response_code(text, status)
     parts.greeted = status is not Status.NONE
     parts.state = next_state(parts.state, Trigger.GREETING)
-    out.append(
-        Greeting(
-            side=Side.SERVER,
-            raw=taken.raw,
-            at=at,
-            reads=taken.reads,
-            joined=taken.joined,
-            status=status,
-            text=text,
-            timestamp=apop_timestamp(text),
-            early_commands=len(parts.queue),
-        )
+    greeting = Greeting(
+        side=Side.SERVER,
+        raw=taken.raw,
+        at=at,
+        reads=taken.reads,
+        joined=taken.joined,
+        status=status,
+        text=text,
+        timestamp=apop_timestamp(text),
+        early_commands=len(parts.queue),
     )
+    out.append(greeting)
     if status is Status.OK:
-        parts.last = LastLine(text, code, taken.raw.endswith(b"\r\n"))
+        parts.last = greeting
     elif status is not Status.ERR:
         parts.departure(FindingCode.GREETING_MALFORMED, at, out, once=True)
 
 
-def _recover(parts: Parts, first: Waiting, last: LastLine, at: int, out: list[Event]) -> None:
+def _recover(
+    parts: Parts, first: Waiting, last: Greeting | Response, at: int, out: list[Event]
+) -> None:
     """Take the last status line for the answer to the command whose content comes now."""
     parts.queue.pop()
     parts.lost = True
@@ -181,13 +241,13 @@ def _recover(parts: Parts, first: Waiting, last: LastLine, at: int, out: list[Ev
             arguments=first.arguments,
             status=last.status,
             text=last.text,
-            code=last.code,
+            code=response_code(last.text, last.status),
             multi_line=True,
             elapsed=at - first.sent_at,
             state=parts.state,
         )
     )
-    parts.begin_content(Side.SERVER, first, strict=last.crlf)
+    parts.begin_content(Side.SERVER, first, strict=last.raw.endswith(b"\r\n"))
 
 
 def _unasked(
@@ -296,7 +356,6 @@ def _answer(
     status, text = parsed
     of = parts.queue.pop()
     positive = status in (Status.OK, Status.OTHER_POSITIVE)
-    crlf = taken.raw.endswith(b"\r\n")
     lines = of.lines if positive and terminated else False
     code = response_code(text, status)
     beyond = parts.queue.settle(of) if of.sasl else 0
@@ -325,19 +384,22 @@ def _answer(
         return
     out.append(response)
     if lines:
-        parts.begin_content(Side.SERVER, of, strict=crlf)
+        parts.begin_content(Side.SERVER, of, strict=taken.raw.endswith(b"\r\n"))
     elif status is Status.OK:
-        parts.last = LastLine(text, code, crlf)
-    if code is not None and status is Status.OK:
-        parts.departure(FindingCode.CODE_ON_OK, at, out, seq=of.seq, once=True)
-    if status not in (Status.OK, Status.ERR):
+        parts.last = response
+    if status is Status.OK:
+        if code is not None:
+            parts.departure(FindingCode.CODE_ON_OK, at, out, seq=of.seq, once=True)
+    elif status is not Status.ERR:
         parts.departure(FindingCode.MALFORMED_STATUS, at, out, seq=of.seq, once=True)
     if beyond:
         # No count: how many lines a client's blob was cut into depends on the secret.
         parts.departure(
             FindingCode.SASL_LINES_BEYOND_EXCHANGE, at, out, side=Side.CLIENT, seq=of.seq
         )
-    _begin_exchange(parts, of, at, out, positive=positive)
+    spec = of.spec
+    if spec is not None and spec.exchange is not Exchange.NONE:
+        _begin_exchange(parts, of, at, out, positive=positive)
 
 
 def _enter(parts: Parts, of: Waiting) -> None:
@@ -349,7 +411,7 @@ def _enter(parts: Parts, of: Waiting) -> None:
         parts.state = next_state(parts.state, Trigger.LOGIN)
     elif spec.keyword == b"QUIT":
         parts.state = next_state(parts.state, Trigger.QUIT)
-    elif spec.states == _TRANSACTION_ONLY:
+    elif parts.state is not State.TRANSACTION and spec.states == _TRANSACTION_ONLY:
         parts.state = next_state(parts.state, Trigger.TRANSACTION_COMMAND)
 
 

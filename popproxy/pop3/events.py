@@ -39,6 +39,8 @@ class State(Enum):
     TRANSACTION = "TRANSACTION"
     UPDATE = "UPDATE"
 
+    __hash__ = object.__hash__  # a member is one object; what Enum has for it is slow
+
 
 class Status(Enum):
     """How a response begins (RFC 1939, section 3); the last two are departures seen in the wild."""

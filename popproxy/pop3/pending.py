@@ -51,7 +51,15 @@ class Waiting:
         "spec",
     )
 
-    def __init__(self, seq: int, parsed: ParsedCommand, sent_at: int, *, hidden: bool) -> None:
+    def __init__(
+        self,
+        seq: int,
+        parsed: ParsedCommand,
+        sent_at: int,
+        *,
+        hidden: bool,
+        well_formed: bool = False,
+    ) -> None:
         spec = parsed.spec
         self.seq = seq
         self.spec: CommandSpec | None = spec
@@ -68,9 +76,14 @@ class Waiting:
             self.keyword = parsed.keyword
         if spec is not None:
             self.lines = expects_lines(spec, parsed.arguments)
-            self.sasl = spec.exchange is Exchange.SASL and not self.lines
-            self.initial = self.sasl and len(parsed.arguments.split()) > 1
-            if not hidden and spec.secrecy is not Secrecy.SECRET and parsed.arguments:
+            if spec.exchange is Exchange.SASL:
+                self.sasl = not self.lines
+                self.initial = self.sasl and len(parsed.arguments.split()) > 1
+            if hidden or spec.secrecy is Secrecy.SECRET or not parsed.arguments:
+                return
+            if well_formed:
+                self.arguments = parsed.arguments
+            else:
                 arguments = parsed.arguments.rstrip(b" \t")  # servers pass over blanks there
                 self.arguments = arguments if spec.shape.fullmatch(arguments) else b""
 

@@ -141,8 +141,12 @@ class Session:
         parts = self._parts
         out: list[Event] = []
         if data:
-            parts.stream(side).feed(data, at)
-            self._read(side, at, out)
+            whole_line = _client.whole_line if side is Side.CLIENT else _server.whole_line
+            if not whole_line(parts, data, at, out):
+                parts.stream(side).feed(data, at)
+                self._read(side, at, out)
+            elif parts.opaque:
+                self._read(side, at, out)
         return out
 
     def end(self, side: Side, at: int) -> list[Event]:
