@@ -345,7 +345,8 @@ class Observer:
     @property
     def awaits_stls(self) -> bool:
         """Whether an STLS waits for its answer, or for what follows that."""
-        self.catch_up()
+        if self._later:
+            self.catch_up()
         return not self._failed and self._parser.awaits_stls
 
     @property

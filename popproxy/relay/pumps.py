@@ -30,9 +30,9 @@ import trio
 
 from popproxy.pop3 import Event, Side
 from popproxy.relay.course import FAREWELL, Course
-from popproxy.relay.legs import LegLost
+from popproxy.relay.legs import Leg, LegLost
 from popproxy.relay.observer import Observer
-from popproxy.relay.poller import BUDGET
+from popproxy.relay.poller import BUDGET, Wake
 from popproxy.relay.service import permanent_failure, temporary_failure
 from popproxy.relay.stops import Accepted, Stops
 from popproxy.relay.translation import Step, Translation
@@ -43,25 +43,26 @@ class _Lane:
 
     Attributes:
         side: Who sends.
+        source: The sender's leg.
+        target: The leg that it leads to.
+        wake: Goes on with both directions of the sender's leg.
         rest: Octets that were read, and that the other leg has not taken yet.
         busy: A task finishes what was begun; nothing is read until it has.
         done: Nothing more is read.
         mask: What the sender's leg is watched for.
     """
 
-    __slots__ = ("busy", "done", "mask", "rest", "side")
+    __slots__ = ("busy", "done", "mask", "rest", "side", "source", "target", "wake")
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, source: Leg, target: Leg, wake: Wake) -> None:
         self.side = side
+        self.source = source
+        self.target = target
+        self.wake = wake
         self.rest: memoryview | None = None
         self.busy = False
         self.done = False
         self.mask = 0
-
-    @property
-    def resting(self) -> bool:
-        """Whether nothing is to be read now."""
-        return self.rest is not None or self.busy or self.done
 
 
 class Pumps:
@@ -69,7 +70,9 @@ class Pumps:
 
     __slots__ = (
         "_client",
+        "_clock",
         "_course",
+        "_log_required",
         "_moved",
         "_observer",
         "_on_over",
@@ -99,8 +102,11 @@ class Pumps:
         self._observer = observer
         self._on_over = on_over
         self.translation = translation
-        self._client = _Lane(Side.CLIENT)
-        self._server = _Lane(Side.SERVER)
+        self._clock = course.service.clock
+        self._log_required = course.service.policy.require_log
+        client, server = course.leg(Side.CLIENT), course.leg(Side.SERVER)
+        self._client = _Lane(Side.CLIENT, client, server, self._wake_client)
+        self._server = _Lane(Side.SERVER, server, client, self._wake_server)
         self._stopped = False
         self.answering = False
         """A line of our own is on its way to the client."""
@@ -121,7 +127,7 @@ class Pumps:
         if first:
             self._pass(self._server, first)
         for lane in (self._client, self._server):
-            if self._course.leg(lane.side).emptied:
+            if lane.source.emptied:
                 self._watch_both()
             else:
                 self._move(lane)
@@ -129,11 +135,8 @@ class Pumps:
     def stop(self) -> None:
         """Move nothing any more."""
         self._stopped = True
-        for side in Side:
-            self._course.leg(side).watch(self._waker(side), 0)
-
-    def _waker(self, side: Side) -> Callable[[], None]:
-        return self._wake_client if side is Side.CLIENT else self._wake_server
+        for lane in (self._client, self._server):
+            lane.source.watch(lane.wake, 0)
 
     def _wake_client(self) -> None:
         """Go on, for something can be done with the client's leg."""
@@ -163,9 +166,9 @@ class Pumps:
 
     def _move(self, lane: _Lane) -> None:
         """Relay what one side has sent, as far as that is possible now."""
-        source = self._course.leg(lane.side)
+        source = lane.source
         budget = BUDGET
-        while not (lane.resting or self._stopped):
+        while not (lane.rest is not None or lane.busy or lane.done or self._stopped):
             try:
                 data = source.receive()
             except LegLost as loss:
@@ -181,7 +184,7 @@ class Pumps:
                 break
             budget -= len(data)
             if budget <= 0:
-                source.soon(self._waker(lane.side))
+                source.soon(lane.wake)
                 break
         self._watch_both()
 
@@ -192,23 +195,24 @@ class Pumps:
             self._watch(self._server, self._client)
 
     def _watch(self, outward: _Lane, inward: _Lane) -> None:
-        leg = self._course.leg(outward.side)
-        mask = 0 if outward.resting else leg.reads_when
+        leg = outward.source
+        rests = outward.rest is not None or outward.busy or outward.done
+        mask = 0 if rests else leg.reads_when
         if inward.rest is not None and not inward.busy:
             mask |= leg.writes_when
         if mask != outward.mask:
             outward.mask = mask
-            leg.watch(self._waker(outward.side), mask)
+            leg.watch(outward.wake, mask)
 
     def _pass(self, lane: _Lane, data: bytes) -> None:
         """Observe what one side sent, and send it on; the other way round if that can be."""
         course, side = self._course, lane.side
-        at = course.service.clock()
+        at = self._clock()
         if self._goes_first(lane):
             self._send(lane, data)
             note = self.translation.passed if self.translation is not None else None
             if self._observer.later(side, data, at, note):
-                course.leg(side).afterwards(self._catch_up)
+                lane.source.afterwards(self._catch_up)
             return
         events = self._observer.observe(side, data, at)
         step = None
@@ -217,7 +221,7 @@ class Pumps:
             step = translate(self.translation, data, events)  # and its changes are recorded
             data = step.forward
         waits = step is not None and step.stop is not None
-        if waits or course.service.policy.require_log or (self.answering and lane is self._server):
+        if waits or self._log_required or (self.answering and lane is self._server):
             lane.busy = True
             course.spawn(self._finish_later, lane, step or Step(data))
         elif data:
@@ -225,7 +229,7 @@ class Pumps:
 
     def _goes_first(self, lane: _Lane) -> bool:
         """Whether octets may be sent on before anybody has read what they say."""
-        if self._course.service.policy.require_log or self.answering:
+        if self._log_required or self.answering:
             return False
         translation = self.translation
         return translation is None or (
@@ -242,8 +246,7 @@ class Pumps:
 
     def _send(self, lane: _Lane, data: bytes | memoryview) -> None:
         """Send octets on, and keep what is not taken."""
-        course = self._course
-        target = course.leg(lane.side.other)
+        target = lane.target
         try:
             sent = target.send(data)
         except LegLost as loss:
@@ -288,7 +291,7 @@ class Pumps:
         course = self._course
         course.note_end(lane.side)
         self.tell_moved()
-        course.leg(lane.side.other).half_close()
+        lane.target.half_close()
         self._check_over()
 
     def _check_over(self) -> None:
@@ -318,9 +321,7 @@ class Pumps:
 
     async def _finish_later(self, lane: _Lane, step: Step) -> None:
         """Send something on that has to wait for something else first."""
-        if self._stopped or (
-            self._course.service.policy.require_log and not await self._logged(lane.side)
-        ):
+        if self._stopped or (self._log_required and not await self._logged(lane.side)):
             return
         forward: bytes | None = step.forward
         if self.translation is not None:

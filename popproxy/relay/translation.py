@@ -165,7 +165,9 @@ class Translation:
             data: What one read brought.
             events: What the parser made of it.
         """
-        if side is Side.SERVER:
+        if side is Side.SERVER and not (
+            len(events) == 1 and events[0].raw is data and not self._server.ahead
+        ):  # else it is one line, and no octet is left over
             fresh = self._count(side, events)  # which takes from what is ahead
             self._server.ahead += len(data) - fresh
 

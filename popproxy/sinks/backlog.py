@@ -45,9 +45,8 @@ def weigh(record: Record) -> int:
         weight += len(record.raw_b64)
     if isinstance(record, ResponseRecord):
         values = record.pop3
-        for table in (values.listing, values.unique_ids, values.capabilities):
-            if table:
-                weight += _ROW * len(table)
+        if table := values.listing or values.unique_ids or values.capabilities:
+            weight += _ROW * len(table)  # there is one of them at the most
     return weight
 
 
@@ -143,24 +142,24 @@ class Backlog:
             Whether there was room.
         """
         weight = weigh(record)
-        if self.octets + weight > self.limit or (self._loss is not None and not self._has_room()):
+        octets = self.octets + weight
+        number = self.added = self.added + 1
+        if octets > self.limit or (self._loss is not None and not self._has_room()):
             if self._loss is None:
                 self._loss = Loss()
             self._loss.add(record)
-            self.added += 1
             self.lost += 1
             return False
         if self._loss is not None:
-            self._place_loss()
-        self.added += 1
-        self.octets += weight
+            self._place_loss(number - 1)
+        self.octets = octets
         self.untaken += weight
-        self._entries.append((self.added, weight, record))
+        self._entries.append((number, weight, record))
         return True
 
-    def _place_loss(self) -> None:
+    def _place_loss(self, number: int) -> None:
         if self._loss is not None:
-            self._entries.append((self.added, 0, self._loss))
+            self._entries.append((number, 0, self._loss))
             self._loss = None
 
     def take(self, *, final: bool = False) -> deque[Entry]:
@@ -170,7 +169,7 @@ class Backlog:
             final: Nothing will be added: a loss is given out though there is no room yet.
         """
         if final or self._has_room():
-            self._place_loss()
+            self._place_loss(self.added)
         taken, self._entries = self._entries, deque()
         self.untaken = 0
         return taken

@@ -82,31 +82,34 @@ class Handover:
 
     # The loop's side.
 
-    @property
-    def pressed(self) -> bool:
-        """Whether records come faster than the thread, which nothing else holds up, takes them."""
-        backlog = self._backlog
-        if backlog.octets <= self._pressed_at or not backlog.untaken or self._stopped:
-            return False
-        if self.writing:
-            return time.monotonic() - self.writing < WRITTEN
-        return self.computing or backlog.untaken >= self._hurry_at
+    def put(self, record: Record) -> bool:
+        """Take a record, or count it as lost.
 
-    def put(self, record: Record) -> None:
-        """Take a record, or count it as lost."""
+        Returns:
+            Whether records come faster than the thread, which nothing else holds up, takes them.
+        """
+        backlog = self._backlog
         with self._lock:
             if self._closing_at is not None or self._gone:
                 self._late += not self._gone
-                return
+                return False
             self._losses.watch(record)
-            if not self._backlog.add(record):
+            if not backlog.add(record):
                 self._losses.mark(record.session.id)
-            if self._backlog.untaken >= self._hurry_at and not self._hurry:
+            if backlog.untaken >= self._hurry_at and not self._hurry:
                 self._hurry = True
                 self._changed.notify()
-            elif self._idle and self._backlog.ready:
+            elif self._idle and backlog.ready:
                 self._idle = False
                 self._changed.notify()
+        return backlog.octets > self._pressed_at and self._lacks_turns()
+
+    def _lacks_turns(self) -> bool:
+        if not self._backlog.untaken or self._stopped:
+            return False
+        if self.writing:
+            return time.monotonic() - self.writing < WRITTEN
+        return self.computing or self._backlog.untaken >= self._hurry_at
 
     def hurry(self) -> None:
         """Ask the thread to write at once what is there."""

@@ -57,10 +57,10 @@ class QueuedSink:
         Where the thread cannot keep up because the loop has the interpreter for itself, the loop
         lends it for a moment: that costs the traffic less than a lost record costs an audit.
         """
-        self._handover.put(record)
+        pressed = self._handover.put(record)
         if self._thread is None:
             self._ensure_thread()
-        elif self._handover.pressed:
+        elif pressed:
             time.sleep(TURN)
 
     def _ensure_thread(self) -> None:
