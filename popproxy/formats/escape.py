@@ -57,9 +57,8 @@ def visible(text: str | bytes, *, lines: bool = False) -> str:
         controls of writing direction, U+2028, U+2029 and surrogates.
     """
     if isinstance(text, bytes):
-        plain = _plain(text, lines)
-        if plain is not None:
-            return plain
+        if is_plain(text, lines=lines):
+            return text.decode()
         text = text.decode("utf-8", "surrogateescape")
     elif text.isascii() and text.isprintable() and "\\" not in text:
         return text
@@ -80,22 +79,29 @@ def restore(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _plain(text: bytes, lines: bool) -> str | None:
-    """Give text in which nothing is to be escaped, fast; None if that is not certain.
+def is_plain(text: bytes, *, lines: bool = False) -> bool:
+    """Say whether `visible` would leave a text as it is, fast; False also if that is not certain.
 
     Searching every character is slow, but little is left of most text without printable ASCII.
+
+    Args:
+        text: What is to be shown.
+        lines: As for `visible`.
     """
     rest = text.translate(None, _PLAIN)
     if lines and rest:
         if rest.count(b"\r") != text.count(b"\r\n"):
-            return None
+            return False
         rest = rest.translate(None, b"\r\n")
+    if not rest:
+        return True
     try:
-        if rest and (rest.isascii() or b"\\" in rest or _LINE.search(rest.decode())):
-            return None
-        return text.decode()
+        if rest.isascii() or b"\\" in rest or _LINE.search(rest.decode()):
+            return False
+        text.decode()
     except UnicodeDecodeError:
-        return None
+        return False
+    return True
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -25,7 +25,7 @@ import re
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from popproxy.formats.escape import visible
+from popproxy.formats.escape import is_plain, visible
 from popproxy.records import Record, SessionEnd, WireRecord
 
 PuttyMode = Literal["printable", "all"]
@@ -102,6 +102,8 @@ class PuttyWriter:
 
 def _shown(text: bytes) -> bytes:
     """Make bytes printable."""
+    if b"~" not in text and is_plain(text, lines=True):  # as most records are
+        return text
     shown = visible(text, lines=True)
     if "=~=" in shown:
         # visible() leaves a backslash before `=` single; before an escape it must not be
