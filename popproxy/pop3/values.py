@@ -13,6 +13,13 @@ from popproxy.pop3.events import Status
 
 _STAT = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?![^ \t])")
 _UNIQUE_ID = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([^ \t\r\n]+)[ \t]*")
+_LINE_ENDS = rb"(?=\r*(?:\n|\Z))"
+_SCAN_LISTINGS = re.compile(
+    rb"^[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:(?=[ \t])|" + _LINE_ENDS + rb")", re.MULTILINE
+)
+_UNIQUE_IDS = re.compile(
+    rb"^[ \t]*([0-9]{1,19})[ \t]+([^ \t\r\n]+)[ \t]*" + _LINE_ENDS, re.MULTILINE
+)
 _OCTETS = re.compile(rb"(?<![0-9A-Za-z.])([0-9]{1,19})[ \t]*(?:octets?|bytes?)\b", re.IGNORECASE)
 _ONE_NUMBER = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]*")
 _CODE = re.compile(rb"\[([\x21-\x2e\x30-\x5c\x5e-\x7e]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7e]+)*)\]")
@@ -88,6 +95,30 @@ def parse_unique_id(line: bytes) -> UniqueIdListing | None:
     """
     match = _UNIQUE_ID.fullmatch(line.rstrip(b"\r\n"))
     return UniqueIdListing(int(match[1]), match[2]) if match else None
+
+
+def scan_listings(table: bytes) -> list[tuple[int, int]]:
+    """Read all of LIST's lines at once, as `parse_scan_listing` does one by one.
+
+    Args:
+        table: The lines; those that are malformed are passed over.
+
+    Returns:
+        Message-numbers and octets.
+    """
+    return [(int(number), int(size)) for number, size in _SCAN_LISTINGS.findall(table)]
+
+
+def unique_id_listings(table: bytes) -> list[tuple[int, bytes]]:
+    """Read all of UIDL's lines at once, as `parse_unique_id` does one by one.
+
+    Args:
+        table: The lines; those that are malformed are passed over.
+
+    Returns:
+        Message-numbers and unique-ids.
+    """
+    return [(int(number), unique_id) for number, unique_id in _UNIQUE_IDS.findall(table)]
 
 
 def parse_capability(line: bytes) -> CapabilityLine | None:

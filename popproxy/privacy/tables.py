@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from popproxy.pop3.values import parse_capability, parse_scan_listing, parse_unique_id
+from popproxy.pop3 import values
 from popproxy.records import Capability, ScanListing, UniqueId
 
 MAX_TABLE = 262_144
@@ -27,21 +27,19 @@ def text_of(octets: bytes) -> str:
 
 def scan_listings(table: bytes) -> list[ScanListing]:
     """Read LIST's lines (RFC 1939, section 5); those that are malformed are passed over."""
-    found = (parse_scan_listing(line) for line in _lines(table))
-    return [ScanListing(message=each.first, octets=each.second) for each in found if each]
+    found = values.scan_listings(_first_lines(table))
+    return [ScanListing(message=number, octets=octets) for number, octets in found]
 
 
 def unique_ids(table: bytes) -> list[UniqueId]:
     """Read UIDL's lines (RFC 1939, section 7); those that are malformed are passed over."""
-    found = (parse_unique_id(line) for line in _lines(table))
-    return [
-        UniqueId(message=each.message, unique_id=text_of(each.unique_id)) for each in found if each
-    ]
+    found = values.unique_id_listings(_first_lines(table))
+    return [UniqueId(message=number, unique_id=text_of(each)) for number, each in found]
 
 
 def capabilities(table: bytes) -> list[Capability]:
     """Read the lines of CAPA (RFC 2449, section 5), of a bare AUTH, or of LANG."""
-    found = (parse_capability(line) for line in _lines(table))
+    found = map(values.parse_capability, _first_lines(table).split(b"\n"))
     return [
         Capability(tag=text_of(each.tag), arguments=[text_of(one) for one in each.arguments])
         for each in found
@@ -49,8 +47,10 @@ def capabilities(table: bytes) -> list[Capability]:
     ]
 
 
-def _lines(table: bytes) -> list[bytes]:
-    return table.split(b"\n")[:MAX_ENTRIES]
+def _first_lines(table: bytes) -> bytes:
+    if table.count(b"\n") < MAX_ENTRIES:
+        return table
+    return b"\n".join(table.split(b"\n", MAX_ENTRIES)[:MAX_ENTRIES])
 
 
 class Remembered:

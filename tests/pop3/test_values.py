@@ -16,6 +16,8 @@ from popproxy.pop3.values import (
     parse_status,
     parse_unique_id,
     response_code,
+    scan_listings,
+    unique_id_listings,
 )
 
 
@@ -154,3 +156,17 @@ def test_all_are_total_p76(text: bytes, status: Status) -> None:
     code = response_code(text, status)
     assert code is None or b"[" + code + b"]" in text
     assert parse_status(text).text in text
+
+
+LISTED = st.text("019 \t\r\nab.", max_size=120).map(str.encode)
+
+
+@given(LISTED)
+def test_a_table_read_at_once_is_its_lines_read_one_by_one(table: bytes) -> None:
+    lines = table.split(b"\n")
+    assert scan_listings(table) == [found for line in lines if (found := parse_scan_listing(line))]
+    assert unique_id_listings(table) == [one for line in lines if (one := parse_unique_id(line))]
+
+
+def test_a_table_of_numbers_that_are_too_long_has_no_lines() -> None:
+    assert scan_listings(b"1 " + b"9" * 20 + b"\r\n" + b"9" * 20 + b" 1\r\n3 4\r\n") == [(3, 4)]
