@@ -1,0 +1,101 @@
+"""`python -m tests.benchmarks`: how fast popproxy is, beside others, on this machine.
+
+The manual's page on performance tells what each figure means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from tests.benchmarks.certificates import make_certificates
+from tests.benchmarks.kit import KitError, build
+from tests.benchmarks.modes import MODES
+from tests.benchmarks.peers import INSTALL, NOBODY, PEERS, Peer, popproxies
+from tests.benchmarks.processes import PeerError, allow_many_files
+from tests.benchmarks.results import Results
+from tests.benchmarks.rounds import Stage, play_round, tell
+from tests.benchmarks.table import tables
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    names = [mode.name for mode in MODES]
+    parser.add_argument("--only", nargs="+", metavar="MODE", choices=names, help=", ".join(names))
+    parser.add_argument("--peers", nargs="+", metavar="PEER", help="only these, by name")
+    parser.add_argument("--against", metavar="PATH", help="another checkout's popproxy, as a peer")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each run")
+    parser.add_argument("--quick", action="store_true", help="one round, half a second each")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where what is recorded goes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, too")
+    return parser
+
+
+def _choose(wanted: Sequence[str] | None, against: str | None) -> list[Peer | None]:
+    known: dict[str, Peer | None] = {NOBODY: None} | {peer.name: peer for peer in PEERS}
+    if against is not None:
+        known |= {peer.name: peer for peer in popproxies(against, "other-popproxy")}
+    if unknown := set(wanted or ()) - known.keys():
+        raise PeerError(f"no such peer: {', '.join(unknown)}; there are {', '.join(known)}")
+    return [peer for name, peer in known.items() if not wanted or name in wanted]
+
+
+def _present(peers: Sequence[Peer | None], results: Results) -> list[Peer | None]:
+    present: list[Peer | None] = []
+    for peer in peers:
+        if peer is None or peer.find() is not None:
+            present.append(peer)
+        else:
+            results.absent[peer.name] = f"not found; {INSTALL}"
+            tell(f"{peer.name} not found, so it is left out; {INSTALL}")
+    return present
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what was asked for; gives 1 if popproxy failed at anything."""
+    options = _parser().parse_args(argv)
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.5
+    results = Results()
+    allow_many_files()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
+        kit = build(folder)
+        certificates = make_certificates(folder)
+        plain, _ = stack.enter_context(kit.serving())
+        secured = 0
+        if kit.tls:
+            secured, _ = stack.enter_context(kit.serving(tls=certificates))
+        else:
+            tell("built without TLS, whose modes are left out; apt install libssl-dev")
+        stage = Stage(
+            kit=kit, plain=plain, secured=secured, certificates=certificates, folder=folder
+        )
+        peers = _present(_choose(options.peers, options.against), results)
+        modes = [mode for mode in MODES if not options.only or mode.name in options.only]
+        modes = [mode for mode in modes if kit.tls or not mode.tls]
+        timing = ["--seconds", str(options.seconds), "--warm-up", str(options.seconds / 8)]
+        for number in range(1, options.rounds + 1):
+            play_round(stage, results, number, modes, peers, timing)
+    shown = tables(results)
+    sys.stdout.write(shown)
+    if options.markdown:
+        options.markdown.write_text(shown, "utf-8")
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+    return any(name.startswith("popproxy") for name in results.absent)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (KitError, PeerError) as error:
+        sys.exit(str(error))
