@@ -137,6 +137,31 @@ class Kit:
             raise KitError(f"load {options[0]}: {done.stderr.strip()}")
         return read_report(done.stdout)
 
+    @contextmanager
+    def holding(self, port: int, connections: int, *, maildrop: str = MAILDROP) -> Iterator[float]:
+        """Hold connections that are logged in; gives the seconds that all logins took together.
+
+        At the end each of them has to answer a NOOP and a QUIT.
+
+        Raises:
+            KitError: they did not all come up, or one of them broke.
+        """
+        options = ["idle", "--connections", str(connections)]
+        command = self.command(options, port, maildrop=maildrop, tls=False)
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            first = process.stdout.readline()
+            if first.startswith("up "):
+                yield float(first.split()[1])
+                process.stdin.close()
+                first = process.stdout.read()
+        report = read_report(first)
+        if report.errors:
+            raise KitError(f"{connections} connections: {report.first_error}")
+
 
 def read_report(output: str) -> Load:
     """Read the last line of what the load said.

@@ -67,14 +67,17 @@ class Peer:
         return found
 
 
+def as_whom() -> list[str]:
+    """Give the option that popproxy wants from root, who may run the benchmark."""
+    return ["--user", "root"] if os.geteuid() == 0 else []
+
+
 def _popproxy(*more: str) -> Callable[[str, Legs], list[str]]:
     def command(program: str, legs: Legs) -> list[str]:
         settings = legs.folder / "popproxy.toml"
         settings.write_text("", "utf-8")
         scheme = "pop3s" if legs.tls else "pop3"
-        options = ["--config", str(settings), "--quiet"]
-        if os.geteuid() == 0:
-            options += ["--user", "root"]
+        options = ["--config", str(settings), "--quiet", *as_whom()]
         options += ["--listen", f"{scheme}://127.0.0.1:{legs.listen}"]
         options += ["--upstream", f"{scheme}://127.0.0.1:{legs.upstream}"]
         options += ["--max-connections", "100000", "--max-connections-per-client", "100000"]

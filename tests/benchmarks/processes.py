@@ -56,6 +56,16 @@ class Watched:
                 pages += int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
         return pages * _PAGE
 
+    def forget_peak(self) -> None:
+        """Let `peak` begin anew with what is resident now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", "ascii")
+
+    def peak(self) -> int:
+        """Give the most resident memory since `forget_peak`, in octets, without children's."""
+        status = Path(f"/proc/{self.pid}/status").read_text("utf-8")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
 
 def free_port() -> int:
     """Give a port of loopback that nothing listens on just now."""

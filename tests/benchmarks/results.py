@@ -42,14 +42,25 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         what: is measured.
         peer: of whom.
-        value: the figure.
+        value: the figure, the median where there are several.
         unit: of the figure.
+        low: the least of them.
+        high: the greatest.
     """
 
     what: str
     peer: str
     value: float
     unit: str
+    low: float
+    high: float
+
+
+def figure(what: str, peer: str, values: Sequence[float], unit: str) -> Figure:
+    """Make a figure of one or more values."""
+    return Figure(
+        what=what, peer=peer, value=median(values), unit=unit, low=min(values), high=max(values)
+    )
 
 
 class Results(msgspec.Struct, kw_only=True):

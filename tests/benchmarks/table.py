@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tests.benchmarks.peers import POPPROXY, in_order
-from tests.benchmarks.results import Results, Sample, Spread, middle, names, ratio
+from tests.benchmarks.results import Figure, Results, Sample, Spread, middle, names, ratio
 
 _NOTHING = "–"
 
@@ -91,10 +91,20 @@ def shown(found: Spread | None) -> str:
 
 
 def _figures(results: Results) -> str:
-    return markdown(
-        ["what", "of", "figure"],
-        [
-            [figure.what, figure.peer, f"{figure.value:,.1f} {figure.unit}"]
-            for figure in results.figures
-        ],
-    )
+    whats = dict.fromkeys(figure.what for figure in results.figures)
+    peers = in_order({figure.peer for figure in results.figures})
+    found = {(figure.what, figure.peer): figure for figure in results.figures}
+    units = {figure.what: figure.unit for figure in results.figures}
+    rows = [
+        [f"{what}, {units[what]}", *(_figure(found.get((what, peer))) for peer in peers)]
+        for what in whats
+    ]
+    return markdown(["", *peers], rows)
+
+
+def _figure(found: Figure | None) -> str:
+    if found is None:
+        return _NOTHING
+    if found.low == found.high:
+        return f"{found.value:.1f}"
+    return f"{found.value:.1f} ({found.low:.1f}-{found.high:.1f})"

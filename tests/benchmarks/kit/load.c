@@ -50,7 +50,7 @@ static int poll_fd;
 static struct connection *connections;
 static size_t open_count, ready_count;
 static uint64_t begun, counted_from, ends_at, last_progress, last_done;
-static bool stopping;
+static bool stopping, held;
 
 static uint64_t total_operations, total_octets, operations, octets, errors;
 static char first_error[256];
@@ -177,6 +177,7 @@ static void logged_in(struct connection *c) {
     if (++ready_count < connection_count) return;
     uint64_t now = nanoseconds();
     if (mode == IDLE) {
+        held = true;
         printf("up %.6f\n", (double)(now - begun) / 1e9);
         fflush(stdout);
         return;
@@ -312,6 +313,8 @@ static void open_connection(struct connection *c) {
 
 static void let_go(void) {
     stopping = true;
+    held = false;
+    last_progress = nanoseconds();
     for (size_t i = 0; i < connection_count; i++) {
         if (!connections[i].open) continue;
         ask(&connections[i], NOOP, 0);
@@ -342,9 +345,10 @@ static void run(void) {
         }
         uint64_t now = nanoseconds();
         if (begun && !rounds && mode != IDLE && now >= ends_at) stopping = true;
-        if (mode != IDLE && now - last_progress > 30000000000u) {
+        if (!held && now - last_progress > 30000000000u) {
             errors++;
-            snprintf(first_error, sizeof first_error, "nothing came for 30 s");
+            snprintf(first_error, sizeof first_error, "nothing came for 30 s; %zu of %zu logged in",
+                     ready_count, connection_count);
         }
     }
 }
