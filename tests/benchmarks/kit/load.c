@@ -19,6 +19,7 @@
  */
 #include "shared.h"
 
+enum { LOGINS = 64 }; /* under way at once, so that no listener's queue overflows */
 enum mode { BULK, PIPE, CHATTY, CHURN, HS, IDLE, MODES };
 static const char *const mode_names[] = {"bulk", "pipe", "chatty", "churn", "hs", "idle"};
 
@@ -329,12 +330,13 @@ static void run(void) {
     if (mode == IDLE) epoll_ctl(poll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &event);
     size_t opened = 0;
     begin(nanoseconds());
-    if (mode != CHURN && mode != HS && mode != IDLE) begun = 0;
+    bool with_sessions = mode == CHURN || mode == HS; /* whose logins are what is measured */
+    if (!with_sessions && mode != IDLE) begun = 0;
     last_progress = nanoseconds();
     while (errors == 0 && (opened < connection_count || open_count != 0)) {
-        for (int i = 0; i < 64 && opened < connection_count; i++)
+        while (opened < connection_count && (with_sessions || opened < ready_count + LOGINS))
             open_connection(&connections[opened++]);
-        int count = epoll_wait(poll_fd, events, 512, opened < connection_count ? 0 : 100);
+        int count = epoll_wait(poll_fd, events, 512, 100);
         for (int i = 0; i < count; i++) {
             char gone;
             if (events[i].data.ptr != &input) attend(events[i].data.ptr);
