@@ -1,5 +1,6 @@
 """`python -m tests.benchmarks`: how fast popproxy is, beside others, on this machine.
 
+`python -m tests.benchmarks growth` asks how its cost grows with the work.
 The manual's page on performance tells what each figure means.
 """
 
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -15,15 +15,15 @@ from pathlib import Path
 
 import msgspec
 
+from tests.benchmarks import grown
 from tests.benchmarks.blocked import blocked_sink
-from tests.benchmarks.certificates import make_certificates
-from tests.benchmarks.kit import KitError, build
+from tests.benchmarks.kit import KitError
 from tests.benchmarks.memory import idle, large_message
 from tests.benchmarks.modes import MODES
 from tests.benchmarks.peers import INSTALL, NOBODY, PEERS, POPPROXY, Peer, popproxies
 from tests.benchmarks.processes import PeerError, allow_many_files
 from tests.benchmarks.results import Figure, Results
-from tests.benchmarks.rounds import Stage, play_round, tell
+from tests.benchmarks.rounds import Stage, play_round, set_up, tell
 from tests.benchmarks.startup import start
 from tests.benchmarks.table import tables
 
@@ -107,21 +107,10 @@ def main(argv: Sequence[str]) -> int:
     results = Results()
     allow_many_files()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
-        kit = build(folder)
-        certificates = make_certificates(folder)
-        plain, _ = stack.enter_context(kit.serving())
-        secured = 0
-        if kit.tls:
-            secured, _ = stack.enter_context(kit.serving(tls=certificates))
-        else:
-            tell("built without TLS, whose modes are left out; apt install libssl-dev")
-        stage = Stage(
-            kit=kit, plain=plain, secured=secured, certificates=certificates, folder=folder
-        )
+        stage = set_up(stack, options.folder)
         peers = _present(_choose(options.peers, options.against), results)
         modes = [mode for mode in MODES if not options.only or mode.name in options.only]
-        modes = [mode for mode in modes if kit.tls or not mode.tls]
+        modes = [mode for mode in modes if stage.kit.tls or not mode.tls]
         timing = ["--seconds", str(options.seconds), "--warm-up", str(options.seconds / 4)]
         for number in range(1, options.rounds + 1):
             play_round(stage, results, number, modes, peers, timing)
@@ -138,6 +127,8 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     try:
+        if sys.argv[1:2] == ["growth"]:
+            sys.exit(grown.main(sys.argv[2:]))
         sys.exit(main(sys.argv[1:]))
     except (KitError, PeerError) as error:
         sys.exit(str(error))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.certificates import Certificates
-from tests.benchmarks.kit import Kit, KitError, Load
+from tests.benchmarks.certificates import Certificates, make_certificates
+from tests.benchmarks.kit import Kit, KitError, Load, build
 from tests.benchmarks.modes import Mode
 from tests.benchmarks.peers import NOBODY, Legs, Peer
 from tests.benchmarks.processes import PeerError, Watched, free_port, running
@@ -63,6 +63,28 @@ class Stage:
             command = peer.command(program, legs)
             with running(command, legs.listen, legs.folder, tls=tls) as process:
                 yield legs.listen, process
+
+
+def set_up(stack: ExitStack, folder: Path | None) -> Stage:
+    """Build the kit, and run its servers until the stack is unwound.
+
+    Args:
+        stack: ends what is begun here.
+        folder: where what is recorded goes; None for the system's temporary folder.
+
+    Raises:
+        KitError: the kit cannot be built; it says what to install.
+    """
+    own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+    kit = build(own)
+    certificates = make_certificates(own)
+    plain, _ = stack.enter_context(kit.serving())
+    secured = 0
+    if kit.tls:
+        secured, _ = stack.enter_context(kit.serving(tls=certificates))
+    else:
+        tell("built without TLS, whose modes are left out; apt install libssl-dev")
+    return Stage(kit=kit, plain=plain, secured=secured, certificates=certificates, folder=own)
 
 
 def measure(stage: Stage, mode: Mode, peer: Peer | None, timing: Sequence[str]) -> Sample:
