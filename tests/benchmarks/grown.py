@@ -12,7 +12,7 @@ import msgspec
 
 from tests.benchmarks.charts import draw
 from tests.benchmarks.growth import SERIES, Point, grow, slope
-from tests.benchmarks.peers import NOBODY, PEERS, POPPROXY, in_order
+from tests.benchmarks.peers import NOBODY, PEERS, POPPROXY, Peer, in_order
 from tests.benchmarks.processes import allow_many_files
 from tests.benchmarks.rounds import set_up, tell
 from tests.benchmarks.table import markdown
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         help=", ".join(peers),
     )
     parser.add_argument("--largest", type=int, metavar="N", help="leave out larger sizes")
+    parser.add_argument("--full", action="store_true", help="all sizes, up to a message of 2 GB")
     parser.add_argument("--charts", type=Path, metavar="DIR", help="draw charts there, as PNG")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where what is recorded goes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all points there")
@@ -63,14 +64,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _measure(options: argparse.Namespace) -> list[Point]:
     limit = allow_many_files()
-    points = []
+    points: list[Point] = []
     with ExitStack() as stack:
         stage = set_up(stack, options.folder)
-        peers = [None] if NOBODY in options.peers else []
+        peers: list[Peer | None] = [None] if NOBODY in options.peers else []
         peers += [peer for peer in PEERS if peer.name in options.peers]
         for series in SERIES:
             if not options.only or series.name in options.only:
-                points += grow(stage, series, peers, limit, options.largest)
+                sizes = series.chosen(options.largest, full=options.full)
+                points += grow(stage, series, sizes, peers, limit)
     return points
 
 

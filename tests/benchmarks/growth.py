@@ -1,4 +1,4 @@
-"""Cost that grows as the work grows: the same work in ever larger sizes, its time and its memory."""
+"""Cost that grows as the work grows: the same work in ever larger sizes, time and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from tests.benchmarks.processes import PeerError, Watched
 from tests.benchmarks.rounds import Stage, tell
 
 _PATIENCE = 900.0
-_WARM = ("churn", "--rounds", "5", "--connections", "4")
+_WARM = (
+    ("pipe", "--messages", "1", "--rounds", "40", "--connections", "4"),
+    ("chatty", "--rounds", "40", "--connections", "4"),
+)
+_SAID_EACH = 20
+"""Commands of each working session."""
+_MEGABYTE = 10**6
 _SETTLE = 0.3
 _FAR = 5
 """Sizes nearer than this say more about chance than about growth."""
@@ -51,6 +57,7 @@ class Series:
         maildrop: gives the server's for a size.
         work: does the work of a size at a port, and gives the seconds that count.
         files: open files that the peer needs for each unit of size.
+        usual: the largest size unless all are asked for; None for the last one.
     """
 
     name: str
@@ -60,6 +67,12 @@ class Series:
     maildrop: Callable[[int], str]
     work: Callable[[Stage, int, int, str], float]
     files: int = 0
+    usual: int | None = None
+
+    def chosen(self, largest: int | None, *, full: bool) -> list[int]:
+        """Give the sizes up to a largest one; those beyond the usual only if asked for."""
+        bounds = [largest, None if full else self.usual]
+        return [size for size in self.sizes if all(size <= bound for bound in bounds if bound)]
 
 
 def _sound(load: Load) -> Load:
@@ -72,6 +85,11 @@ def _sessions(stage: Stage, port: int, size: int, maildrop: str) -> float:
     with stage.kit.holding(port, size, maildrop=maildrop) as seconds:
         time.sleep(_SETTLE)  # what was recorded is written meanwhile
     return seconds
+
+
+def _working(stage: Stage, port: int, size: int, maildrop: str) -> float:
+    options = ("chatty", "--connections", str(size), "--rounds", str(_SAID_EACH))
+    return _sound(stage.kit.run(options, port, maildrop=maildrop, timeout=_PATIENCE)).seconds
 
 
 def _listings(stage: Stage, port: int, _size: int, maildrop: str) -> float:
@@ -88,20 +106,31 @@ def _pipeline(stage: Stage, port: int, size: int, maildrop: str) -> float:
     return min(load.seconds for load in loads)
 
 
-def _message(stage: Stage, port: int, _size: int, maildrop: str) -> float:
-    options = ("bulk", "--messages", "2", "--rounds", "1")
+def _message(stage: Stage, port: int, size: int, maildrop: str) -> float:
+    # What is small is over so soon that it takes several to find out how long it takes.
+    rounds = 10 if size < _MEGABYTE else 1
+    options = ("bulk", "--messages", "2", "--rounds", str(rounds))
     load = _sound(stage.kit.run(options, port, maildrop=maildrop, timeout=_PATIENCE))
-    return load.seconds
+    return load.seconds / rounds
 
 
 SERIES = (
     Series(
         name="sessions",
-        title="Sessions at once, logged in",
+        title="Sessions that log in and stay, all at once",
         axis="sessions",
         sizes=(1, 10, 100, 1000, 5000),
         maildrop=lambda _: "1x4096",
         work=_sessions,
+        files=3,
+    ),
+    Series(
+        name="working",
+        title=f"Sessions at work, all at once, {_SAID_EACH} commands each",
+        axis="sessions",
+        sizes=(1, 10, 100, 1000, 5000),
+        maildrop=lambda _: "1x4096",
+        work=_working,
         files=3,
     ),
     Series(
@@ -124,7 +153,8 @@ SERIES = (
         name="message",
         title="RETR of one message",
         axis="octets",
-        sizes=(10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9, 2 * 10**9),
+        sizes=(10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 2 * 10**8, 10**9, 2 * 10**9),
+        usual=2 * 10**8,
         maildrop=lambda size: f"1x4096,1x{size}",
         work=_message,
     ),
@@ -132,21 +162,19 @@ SERIES = (
 
 
 def grow(
-    stage: Stage, series: Series, peers: Sequence[Peer | None], limit: int, largest: int | None
+    stage: Stage, series: Series, sizes: Sequence[int], peers: Sequence[Peer | None], limit: int
 ) -> list[Point]:
-    """Do all sizes of a series with each peer; what fails is told, and left out.
+    """Do sizes of a series with each peer; what fails is told, and left out.
 
     Args:
         stage: what it needs.
         series: the kind of work.
+        sizes: from small to large.
         peers: who stands between; None for nobody.
         limit: of open files.
-        largest: leaves out what is larger.
     """
     points = []
-    for size in series.sizes:
-        if largest is not None and size > largest:
-            continue
+    for size in sizes:
         if series.files * size + 100 > limit:
             tell(f"{series.name} {size} left out: the limit of open files is {limit} (ulimit -Hn)")
             continue
@@ -179,8 +207,9 @@ def _point(stage: Stage, series: Series, size: int, peer: Peer | None, upstream:
 
 
 def _warm_up(stage: Stage, port: int, maildrop: str) -> None:
-    """Let the peer do a little of everything first, so that its own start is not counted."""
-    _sound(stage.kit.run(_WARM, port, maildrop=maildrop, timeout=_PATIENCE))
+    """Let the peer do a little first, whatever the size, so that its own start is not counted."""
+    for options in _WARM:
+        _sound(stage.kit.run(options, port, maildrop=maildrop))
 
 
 def _begin(process: Watched) -> int:
