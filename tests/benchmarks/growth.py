@@ -19,7 +19,7 @@ _WARM = (
     ("pipe", "--messages", "1", "--rounds", "40", "--connections", "4"),
     ("chatty", "--rounds", "40", "--connections", "4"),
 )
-_SAID_EACH = 20
+_SAID_EACH = 10
 """Commands of each working session."""
 _MEGABYTE = 10**6
 _SETTLE = 0.3

@@ -17,8 +17,13 @@ _LARGE = ("bulk", "--messages", "245", "--rounds", "1")
 _WARM = ("churn", "--connections", "8", "--messages", "1-200", "--rounds", "5")
 
 
-def idle(stage: Stage, peer: Peer) -> list[Figure]:
+def idle(stage: Stage, peer: Peer, connections: int = IDLE) -> list[Figure]:
     """Hold connections that are logged in, and divide what the proxy grew by.
+
+    Args:
+        stage: what it needs.
+        peer: whose memory is looked at.
+        connections: are held at once.
 
     Raises:
         PeerError: the peer does not run.
@@ -27,12 +32,11 @@ def idle(stage: Stage, peer: Peer) -> list[Figure]:
     with stage.standing(peer) as (port, process):
         stage.kit.run(_WARM, port)
         before = process.resident()
-        with stage.kit.holding(port, IDLE):
+        with stage.kit.holding(port, connections):
             time.sleep(_SETTLE)
             grown = process.resident() - before
-    return [
-        figure(f"memory of one of {IDLE} idle connections", peer.name, [grown / 1e3 / IDLE], "kB")
-    ]
+    what = f"memory of one of {connections} idle connections"
+    return [figure(what, peer.name, [grown / 1e3 / connections], "kB")]
 
 
 def large_message(stage: Stage, peer: Peer) -> list[Figure]:

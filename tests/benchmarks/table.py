@@ -8,6 +8,10 @@ from tests.benchmarks.peers import POPPROXY, in_order
 from tests.benchmarks.results import Figure, Results, Sample, Spread, middle, names, ratio
 
 _NOTHING = "–"
+_RATE = "Rate: median of the rounds; in brackets p50/p99 in µs"
+_CPU = "CPU time of the proxy: in the round of the median"
+_RATIO = "median of the rounds' ratios (least-greatest); above 1 it is faster"
+_BESIDE = "Beside the rounds: median (least-greatest)"
 
 
 def tables(results: Results, *, ours: str = POPPROXY) -> str:
@@ -16,18 +20,19 @@ def tables(results: Results, *, ours: str = POPPROXY) -> str:
     if results.samples:
         modes, peers = names(results.samples)
         peers = in_order(peers)
-        parts.append(f"Rate (median)\n\n{_by_peer(results.samples, modes, peers, _rate)}")
-        parts.append(f"CPU time of the proxy\n\n{_by_peer(results.samples, modes, peers, _cpu)}")
+        parts.append(f"{_RATE}\n\n{_by_peer(results.samples, modes, peers, _rate)}")
+        parts.append(f"{_CPU}\n\n{_by_peer(results.samples, modes, peers, _cpu)}")
         others = [peer for peer in peers if not peer.startswith(ours)]
         parts += [
-            f"{mine} / peer\n\n{_ratios(results.samples, modes, mine, others)}"
+            f"{mine} / peer: {_RATIO}\n\n{_ratios(results.samples, modes, mine, others)}"
             for mine in peers
             if mine.startswith(ours)
         ]
     if results.figures:
-        parts.append(_figures(results))
+        parts.append(f"{_BESIDE}\n\n{_figures(results)}")
     if results.absent:
-        parts.append("\n".join(f"- {name}: {why}" for name, why in results.absent.items()))
+        absent = "\n".join(f"- {name}: {why}" for name, why in results.absent.items())
+        parts.append(f"Missing or failed:\n\n{absent}")
     return "\n\n".join(parts) + "\n"
 
 
