@@ -20,7 +20,7 @@ from tests.benchmarks.blocked import blocked_sink
 from tests.benchmarks.kit import KitError
 from tests.benchmarks.memory import idle, large_message
 from tests.benchmarks.modes import MODES
-from tests.benchmarks.peers import INSTALL, NOBODY, PEERS, POPPROXY, Peer, popproxies
+from tests.benchmarks.peers import NOBODY, PEERS, POPPROXY, Peer, popproxies
 from tests.benchmarks.processes import PeerError, allow_many_files
 from tests.benchmarks.results import Figure, Results
 from tests.benchmarks.rounds import Stage, play_round, set_up, tell
@@ -62,8 +62,8 @@ def _present(peers: Sequence[Peer | None], results: Results) -> list[Peer | None
         if peer is None or peer.find() is not None:
             present.append(peer)
         else:
-            results.absent[peer.name] = f"not found; {INSTALL}"
-            tell(f"{peer.name} not found, so it is left out; {INSTALL}")
+            results.absent[peer.name] = peer.missing()
+            tell(f"{peer.name} is left out, {peer.missing()}")
     return present
 
 

@@ -14,7 +14,12 @@ from tests.benchmarks.certificates import Certificates
 POPPROXY = "popproxy"
 NOBODY = "nobody"
 
-INSTALL = "apt install haproxy nginx-light libnginx-mod-stream socat; pip install mitmproxy"
+_INSTALL = {
+    "haproxy": "apt install haproxy",
+    "nginx": "apt install nginx-light libnginx-mod-stream",
+    "socat": "apt install socat",
+    "mitmdump": "pip install mitmproxy",
+}
 
 _SBIN = ("/usr/sbin", "/sbin")
 _STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -54,6 +59,10 @@ class Peer:
     command: Callable[[str, Legs], list[str]]
     tls: bool = False
     one_process: bool = field(default=True)
+
+    def missing(self) -> str:
+        """Say that it is not there, and how it would be."""
+        return f"not found: {_INSTALL.get(self.name, self.program)}"
 
     def find(self) -> str | None:
         """Give the program's path, or None if it is not there."""

@@ -52,7 +52,7 @@ class Stage:
         """
         program = peer.find()
         if program is None:
-            raise PeerError(f"{peer.name} not found")
+            raise PeerError(peer.missing())
         with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as own:
             legs = Legs(
                 listen=free_port(),
