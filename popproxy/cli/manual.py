@@ -29,6 +29,7 @@ WIDEST = 90
 
 _MARKER = re.compile(r"^<!--.*?-->\n\n?", re.MULTILINE | re.DOTALL)
 """What frames the parts of the manual that are drawn from tables."""
+_PICTURE = re.compile(r"!\[([^\]\n]+)\]\(([\w-]+\.png)\)")
 _LINK = re.compile(r"\[([^\]\n]+)\]\(([\w-]+)\.md(?:#[\w-]*)?\)")
 
 
@@ -77,8 +78,9 @@ def _page(topic: str | None) -> str:
 
 
 def _readable(page: str) -> str:
-    """Drop what is of no use to a reader, and turn links to pages into names of topics."""
-    return _LINK.sub(r"\1 (**\2**)", _MARKER.sub("", page))
+    """Drop what is of no use to a reader; turn pictures into their names, links into topics."""
+    named = _PICTURE.sub(r"*\1* (`popproxy/guide/\2`)", _MARKER.sub("", page))
+    return _LINK.sub(r"\1 (**\2**)", named)
 
 
 def _display(text: str, invocation: Invocation) -> None:

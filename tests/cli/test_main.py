@@ -193,6 +193,15 @@ def test_help_lists_the_topics_and_shows_them(capsys: pytest.CaptureFixture[str]
         assert ".md)" not in page
 
 
+def test_help_names_pictures_that_a_terminal_cannot_show(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["help", "performance"], {}) == 0
+    out = capsys.readouterr().out
+    assert "*One message: time and memory* (`popproxy/guide/growth-message.png`)" in out
+    assert "![" not in out
+
+
 def test_help_suggests_the_nearest_topic(capsys: pytest.CaptureFixture[str]) -> None:
     said = failing(capsys, "help", "protocl")
     assert "no topic 'protocl'" in said

@@ -16,17 +16,20 @@ PACKAGES = {
     "curl": "curl",
     "dovecot": "dovecot-pop3d",
     "fetchmail": "fetchmail",
+    "gcc": "gcc",
     "getmail": "getmail6",
     "mpop": "mpop",
     "mutt": "mutt",
     "openssl": "openssl",
+    "openssl/ssl.h": "libssl-dev",
     "putty": "putty",
+    "stdio.h": "libc6-dev",
     "telnet": "telnet",
     "thunderbird": "thunderbird",
     "xdotool": "xdotool",
     "Xvfb": "xvfb",
 }
-"""Program: the Debian package that holds it."""
+"""Program, or header for C: the Debian package that holds it."""
 
 UNPACKED = {
     "courierpop3d": "courier/usr/lib/courier/courier/courierpop3d",
@@ -37,6 +40,7 @@ UNPACKED = {
 SERVERS = Path(__file__).parents[2] / ".servers"
 """Where `.ci/servers` unpacks them."""
 
+_HEADERS = Path("/usr/include")
 _EXTRA_PATH = ("/usr/sbin", "/sbin")
 
 
@@ -45,6 +49,9 @@ def find(program: str) -> str | None:
     if program in UNPACKED:
         unpacked = SERVERS / UNPACKED[program]
         return str(unpacked) if unpacked.exists() else None
+    if program.endswith(".h"):
+        header = _HEADERS / program
+        return str(header) if header.exists() else None
     found = shutil.which(program)
     for directory in _EXTRA_PATH:
         found = found or shutil.which(program, path=directory)
