@@ -64,8 +64,8 @@ class Handover:
         self._backlog = Backlog(octets)
         self.computing = False
         self.writing = 0.0
-        self._pressed_at = octets // 2
-        self._hurry_at = octets // 8  # at high speed, gathering must not fill the backlog
+        self._pressed_at = octets // 8
+        self._hurry_at = octets // 16  # at high speed, gathering must not fill the backlog
         self._losses = Losses()
         self._refused = 0  # records that the thread found no place or no words for
         self._late = 0  # records that came after the end
