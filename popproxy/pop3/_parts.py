@@ -96,7 +96,7 @@ class Parts:
         self.held: Response | None = None
         self.last: Greeting | Response | None = None
         self.resumable: Waiting | None = None
-        self._noted: set[tuple[FindingCode, Side]] = set()
+        self._noted: tuple[tuple[FindingCode, Side], ...] = ()
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -136,7 +136,7 @@ class Parts:
         if once:
             if (code, side) in self._noted:
                 return
-            self._noted.add((code, side))
+            self._noted += ((code, side),)
         out.append(Departure(side=side, code=code, seq=seq, count=count, at=at))
 
     def release(self, out: list[Event], *, lines: bool) -> None:

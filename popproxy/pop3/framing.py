@@ -20,7 +20,6 @@ is searched once; `bytearray` drops its front and grows at its end in constant t
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from popproxy.pop3.events import Read
@@ -70,7 +69,7 @@ class Stream:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._reads: deque[Read] = deque()
+        self._reads: list[Read] = []  # no deque: an empty one takes 600 octets, and few get long
         self._joined = False
         self._searched = 0
         self.ended = False
@@ -157,7 +156,7 @@ class Stream:
                 reads[0] = Read(first.at, first.size - size)
                 self._joined = True
                 break
-            parts.append(reads.popleft())
+            parts.append(reads.pop(0))
             size -= first.size
             self._joined = False
         return Taken(raw, tuple(parts), joined)

@@ -227,7 +227,7 @@ def injected(known: Recording, event: Injected) -> None:
             known.learn(of_hidden_line(line.removesuffix(b"\r")), event.at)
     if event.side in known.injected:
         return
-    known.injected |= {event.side}
+    known.injected += (event.side,)
     reads = (Read(event.at, len(MASKED)),)
     known.out.append(
         known.make.data(

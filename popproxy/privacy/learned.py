@@ -72,6 +72,7 @@ class Found(NamedTuple):
 
 
 NOTHING = Found(())
+_NONE: frozenset[bytes] = frozenset()
 
 
 class Learned:
@@ -101,7 +102,7 @@ class Learned:
         )  # lines without secrets: servers say the same again and again
         self._echoes: tuple[tuple[bytes, int], ...] = ()  # see expect_echo
         self._joined = b""  # all of them, folded; kept only while they are few
-        self._samples: frozenset[bytes] = frozenset()  # of them, if they are not few
+        self._samples: frozenset[bytes] = _NONE  # of them, if they are not few
         self._shortest = 0  # octets of the shortest head: shorter texts hold no secret
         self._size = 0
         self.overflowed = False
@@ -133,7 +134,7 @@ class Learned:
                 self.overflow()
                 continue
             self._secrets += (secret,)
-            self._joined, self._samples = b"", frozenset()
+            self._joined, self._samples = b"", _NONE
             self._clean.clear()
             if self._size <= _MAX_JOINED:
                 self._joined = folded(b"\n".join(self._secrets))
@@ -163,7 +164,7 @@ class Learned:
         self.overflowed = True
         self._clean.clear()
         self._secrets = self._heads = ()
-        self._joined, self._samples = b"", frozenset()
+        self._joined, self._samples = b"", _NONE
 
     def find(self, data: bytes) -> Found:
         """Look for secrets.

@@ -96,7 +96,7 @@ def _departure(known: Recording, event: Departure) -> None:
 
 
 def _tls_started(known: Recording, _event: TlsStarted) -> None:
-    known.injected = frozenset()
+    known.injected = ()
     known.logins.forget()
     known.listing = known.unique_ids = None
 

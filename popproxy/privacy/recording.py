@@ -121,7 +121,7 @@ class Recording:
         self.crlf_seen = self.split_pass = False
         self.hidden: set[int] = set()
         self.message_begun = False
-        self.injected: frozenset[Side] = frozenset()
+        self.injected: tuple[Side, ...] = ()
         self.in_step = True
         self.opaque: dict[Side, OpaqueSide] | None = None
         self.opaque_tls = False
@@ -130,8 +130,8 @@ class Recording:
         self.commands = self.retrieved = self.pending = self.committed = 0
         self.unmatched = self.unanswered = 0
         self._overflow_told = self._clear_told = False
-        self._users: frozenset[bytes] = frozenset()
-        self._names: frozenset[bytes] = frozenset()  # those that are shown, folded
+        self._users: tuple[bytes, ...] = ()
+        self._names: tuple[bytes, ...] = ()  # those that are shown, folded
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -184,13 +184,15 @@ class Recording:
         if user is None:
             return
         if self.policy.pseudonyms is None:
-            if len(self._names) < _MAX_USERS and not self.learned.find(user).spans:
-                self._names |= {folded(user)}
+            name = folded(user)
+            known = name in self._names or len(self._names) == _MAX_USERS
+            if not known and not self.learned.find(user).spans:
+                self._names += (name,)
             return
         if self.is_secret(user):
             return
         if user not in self._users and len(self._users) < _MAX_USERS:
-            self._users |= {user}
+            self._users += (user,)
             self.learn([user], at)
 
     def is_secret(self, user: bytes) -> bool:
