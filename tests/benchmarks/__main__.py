@@ -105,10 +105,10 @@ def main(argv: Sequence[str]) -> int:
     if options.quick:
         options.rounds, options.seconds = 1, 0.5
     results = Results()
+    peers = _present(_choose(options.peers, options.against), results)
     allow_many_files()
     with ExitStack() as stack:
         stage = set_up(stack, options.folder)
-        peers = _present(_choose(options.peers, options.against), results)
         modes = [mode for mode in MODES if not options.only or mode.name in options.only]
         modes = [mode for mode in modes if stage.kit.tls or not mode.tls]
         timing = ["--seconds", str(options.seconds), "--warm-up", str(options.seconds / 4)]
