@@ -106,19 +106,9 @@ def whole_line(parts: Parts, data: bytes, at: int, out: list[Event]) -> bool:
     Returns:
         Whether it is read; if not, it belongs into the stream.
     """
-    stream, size = parts.client, len(data)
-    if (
-        data.find(b"\n") != size - 1
-        or stream.buffer
-        or stream.head
-        or parts.client_content is not None
-        or not parts.commands
-        or parts.opaque
-        or parts.waiting_for_tls
-        or size > MAX_LINE
-    ):
+    if not parts.commands or not parts.starts_afresh(Side.CLIENT, data):
         return False
-    _line(parts, data, (Read(at, size),), at, out)
+    _line(parts, data, (Read(at, len(data)),), at, out)
     return True
 
 

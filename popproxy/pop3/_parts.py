@@ -19,7 +19,7 @@ from popproxy.pop3.events import (
     State,
 )
 from popproxy.pop3.findings import FindingCode
-from popproxy.pop3.framing import PIECE, Content, Stream
+from popproxy.pop3.framing import MAX_LINE, PIECE, Content, Stream
 from popproxy.pop3.pending import Queue, Waiting
 
 OPAQUE_FINDINGS = {
@@ -109,6 +109,26 @@ class Parts:
     def content(self, side: Side) -> Content | None:
         """The content that a side is sending, if it is."""
         return self.client_content if side is Side.CLIENT else self.server_content
+
+    def starts_afresh(self, side: Side, data: bytes) -> bool:
+        """Tell whether a read is one whole line, and neither held octets nor content come before.
+
+        Such a line need not go through the stream.
+
+        Args:
+            side: Who sent it.
+            data: What the read brought, at least one octet.
+        """
+        stream, size = self.stream(side), len(data)
+        return not (
+            data.find(b"\n") != size - 1
+            or stream.buffer
+            or stream.head
+            or self.content(side) is not None
+            or self.opaque
+            or self.waiting_for_tls
+            or size > MAX_LINE
+        )
 
     def departure(
         self,

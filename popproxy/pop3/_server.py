@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from popproxy.pop3 import _unasked
 from popproxy.pop3._client import HEAD, without_line_end
 from popproxy.pop3._parts import Parts
 from popproxy.pop3.events import (
@@ -11,18 +12,16 @@ from popproxy.pop3.events import (
     LinePart,
     Read,
     Response,
-    SaslChallenge,
     Side,
     State,
     Status,
     StlsWaiting,
-    Unexpected,
 )
 from popproxy.pop3.findings import FindingCode
 from popproxy.pop3.framing import MAX_LINE, PIECE, Taken
 from popproxy.pop3.grammar import Exchange, Secrecy, Trigger, next_state
 from popproxy.pop3.pending import Waiting
-from popproxy.pop3.values import StatusLine, apop_timestamp, parse_status, response_code
+from popproxy.pop3.values import StatusLine, parse_status, response_code
 
 _TRANSACTION_ONLY = frozenset({State.TRANSACTION})
 
@@ -139,22 +138,12 @@ def whole_line(parts: Parts, data: bytes, at: int, out: list[Event]) -> bool:
     Returns:
         Whether it is read; if not, it belongs into the stream.
     """
-    stream, size = parts.server, len(data)
-    if (
-        data.find(b"\n") != size - 1
-        or stream.buffer
-        or stream.head
-        or parts.server_content is not None
-        or parts.held is not None
-        or parts.opaque
-        or parts.waiting_for_tls
-        or size > MAX_LINE
-    ):
+    if parts.held is not None or not parts.starts_afresh(Side.SERVER, data):
         return False
     parsed = parse_status(without_line_end(data))
     if parsed.status is Status.NONE:
         return False
-    _line(parts, parsed, Taken(data, (Read(at, size),), False), at, out)
+    _line(parts, parsed, Taken(data, (Read(at, len(data)),), False), at, out)
     return True
 
 
@@ -182,47 +171,20 @@ def _line(
     parts.last = None
     first = parts.queue.first
     _line_departures(parts, first, taken.raw, at, out, overlong=overlong)
-    if not parts.greeted and (parts.state is State.GREETING or _greets_late(parts, parsed)):
-        _greeting(parts, parsed, taken, at, out)
+    if not parts.greeted and (parts.state is State.GREETING or _unasked.greets_late(parts, parsed)):
+        _unasked.greeting(parts, parsed, taken, at, out)
     elif first is None:
-        _unasked(parts, parsed, taken, at, out, terminated=terminated)
+        _unasked.unasked(parts, parsed, taken, at, out, terminated=terminated)
     elif parsed.status is Status.CHALLENGE or (
         first.sasl and parsed.status in (Status.OTHER_POSITIVE, Status.NONE)
     ):
-        _challenge(parts, first, parsed, taken, at, out, terminated=terminated)
+        _unasked.challenge(parts, first, parsed, taken, at, out, terminated=terminated)
     elif parsed.status is Status.NONE:
         first.junk = True
         parts.departure(FindingCode.UNSOLICITED_LINE, at, out, once=True)
-        _unexpected(parts, taken, at, out, terminated=terminated)
+        _unasked.unexpected(parts, taken, at, out, terminated=terminated)
     else:
         _answer(parts, parsed, taken, at, out, overlong=overlong, terminated=terminated)
-
-
-def _greets_late(parts: Parts, parsed: StatusLine) -> bool:
-    """Tell whether the line is the greeting proper, behind lines without status indicator."""
-    return not parts.commands and parsed.status is not Status.NONE
-
-
-def _greeting(parts: Parts, parsed: StatusLine, taken: Taken, at: int, out: list[Event]) -> None:
-    status, text = parsed
-    parts.greeted = status is not Status.NONE
-    parts.state = next_state(parts.state, Trigger.GREETING)
-    greeting = Greeting(
-        side=Side.SERVER,
-        raw=taken.raw,
-        at=at,
-        reads=taken.reads,
-        joined=taken.joined,
-        status=status,
-        text=text,
-        timestamp=apop_timestamp(text),
-        early_commands=len(parts.queue),
-    )
-    out.append(greeting)
-    if status is Status.OK:
-        parts.last = greeting
-    elif status is not Status.ERR:
-        parts.departure(FindingCode.GREETING_MALFORMED, at, out, once=True)
 
 
 def _recover(
@@ -248,98 +210,6 @@ def _recover(
         )
     )
     parts.begin_content(Side.SERVER, first, strict=last.raw.endswith(b"\r\n"))
-
-
-def _unasked(
-    parts: Parts,
-    parsed: StatusLine,
-    taken: Taken,
-    at: int,
-    out: list[Event],
-    *,
-    terminated: bool,
-) -> None:
-    """Report a line though no command waits."""
-    status, text = parsed
-    if status is Status.CHALLENGE:
-        _challenge(parts, None, parsed, taken, at, out, terminated=terminated)
-    elif status is Status.NONE:
-        code = (
-            FindingCode.UNSOLICITED_LINE
-            if parts.commands
-            else FindingCode.GREETING_OF_SEVERAL_LINES
-        )
-        parts.departure(code, at, out, once=True)
-        _unexpected(parts, taken, at, out, terminated=terminated)
-    else:
-        parts.departure(FindingCode.UNSOLICITED_RESPONSE, at, out, once=True)
-        out.append(
-            Response(
-                side=Side.SERVER,
-                raw=taken.raw,
-                at=at,
-                reads=taken.reads,
-                joined=taken.joined,
-                seq=None,
-                keyword=b"",
-                arguments=b"",
-                status=status,
-                text=text,
-                code=response_code(text, status),
-                multi_line=False,
-                state=parts.state,
-                terminated=terminated,
-            )
-        )
-
-
-def _unexpected(parts: Parts, taken: Taken, at: int, out: list[Event], *, terminated: bool) -> None:
-    out.append(
-        Unexpected(
-            side=Side.SERVER,
-            raw=taken.raw,
-            at=at,
-            reads=taken.reads,
-            joined=taken.joined,
-            during=parts.state,
-            terminated=terminated,
-        )
-    )
-
-
-def _challenge(
-    parts: Parts,
-    first: Waiting | None,
-    parsed: StatusLine,
-    taken: Taken,
-    at: int,
-    out: list[Event],
-    *,
-    terminated: bool,
-) -> None:
-    """Give out a line that is, or may be, part of a SASL exchange (P09)."""
-    seq = None
-    if first is not None and first.sasl:
-        seq = first.seq
-        if parsed.status is Status.NONE:
-            parts.departure(FindingCode.NO_STATUS, at, out, seq=seq, once=True)
-        else:
-            first.rounds += 1
-    else:
-        parts.departure(FindingCode.UNSOLICITED_CHALLENGE, at, out, once=True)
-        if first is not None and first.spec is None:
-            parts.queue.pop()  # a SASL blob that was read as a command, and answered by this
-    out.append(
-        SaslChallenge(
-            side=Side.SERVER,
-            raw=taken.raw,
-            at=at,
-            reads=taken.reads,
-            joined=taken.joined,
-            seq=seq,
-            terminated=terminated,
-        )
-    )
 
 
 def _answer(

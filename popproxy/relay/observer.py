@@ -2,7 +2,7 @@
 
 `observe` is synchronous: parser, recorder and hub do their work in one go, in the order in which
 things happened, over both directions. What passes as it is in any case need not wait for that: it
-is sent on first, and `later` remembers it until all connections that are ready have been seen to.
+is sent on first, and waits in `unread` until all connections that are ready have been seen to.
 Whatever else is asked of the observer meanwhile finds that done (`catch_up`).
 
 Whatever goes wrong in there is no reason to stop or to alter the traffic (P25). An exception of
@@ -14,37 +14,21 @@ that could not be recorded (P27), and `written` tells the relay to end the sessi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal
 
-from popproxy.pop3 import (
-    Data,
-    End,
-    Event,
-    FindingCode,
-    Response,
-    Session,
-    Side,
-    State,
-)
+from popproxy.pop3 import Event, FindingCode, Session, Side, State
 from popproxy.privacy import Recorder
-from popproxy.records import (
-    Endpoint,
-    Record,
-    RoutePart,
-    TlsPart,
-)
+from popproxy.records import Endpoint, Record, RoutePart, TlsPart
 from popproxy.relay import diagnostics
+from popproxy.relay.border import Border
 from popproxy.relay.by_hand import ByHand
+from popproxy.relay.later import Later
+from popproxy.relay.record_hub import RecordHub
 
 FLUSH_AFTER = 500_000_000
 """Nanoseconds after which content that fills no piece yet is recorded all the same (P64)."""
-
-LATER = 4 * 1024
-"""Octets of one session that are put off together."""
-
-Note = Callable[[Side, bytes, Sequence[Event]], None]
 
 _TLS_HANDSHAKE = 0x16
 """The first octet of a TLS handshake record (RFC 8446, section 5.1)."""
@@ -52,28 +36,13 @@ _TLS_HANDSHAKE = 0x16
 _failures = diagnostics.Limiter(interval=10.0, burst=5)
 
 
-class RecordHub(Protocol):
-    """Where the records of all sessions go."""
-
-    def put(self, records: Iterable[Record]) -> None:
-        """Take records; never waits."""
-        ...
-
-    async def flushed(self, session_id: str | None = None) -> bool:
-        """Wait until everything that was put is written; False if it could not be.
-
-        Args:
-            session_id: The session that asks.
-        """
-        ...
-
-
 class Observer:
     """Reads one session along.
 
     Attributes:
-        at_line_border: Whether the octets of the server that were observed end where a response
-            ends, so that a line of ours could follow. Kept only if the log is required.
+        border: Whether a line of ours could follow what the server sent. Kept only if the log is
+            required.
+        unread: What was sent on and is still to be read; see `catch_up`.
     """
 
     __slots__ = (
@@ -81,16 +50,14 @@ class Observer:
         "_failed",
         "_held_since",
         "_hub",
-        "_in_content",
-        "_later",
-        "_later_octets",
         "_mute",
         "_parser",
         "_recorder",
         "_require_log",
         "_session_id",
         "_unsaid",
-        "at_line_border",
+        "border",
+        "unread",
     )
 
     def __init__(
@@ -125,10 +92,8 @@ class Observer:
         self._mute = False
         self._unsaid: list[Record] = []
         self._held_since = 0
-        self._in_content = False
-        self._later: list[tuple[Side, bytes, int, Note | None]] = []
-        self._later_octets = 0
-        self.at_line_border = True
+        self.unread = Later()
+        self.border = Border()
 
     def start(
         self,
@@ -164,33 +129,14 @@ class Observer:
             ),
         )
 
-    def later(self, side: Side, data: bytes, at: int, note: Note | None) -> bool:
-        """Remember what one read brought, for `catch_up`. Never raises.
-
-        Args:
-            side: Who sent it.
-            data: At least one octet.
-            at: When, monotonic, in nanoseconds.
-            note: Called with the octets and the events that they made.
-
-        Returns:
-            Whether somebody has to call `catch_up` soon.
-        """
-        self._later.append((side, data, at, note))
-        self._later_octets += len(data)
-        if self._later_octets > LATER:
-            self.catch_up()
-            return False
-        return len(self._later) == 1
-
     def catch_up(self) -> None:
-        """Read and record what was put off. Never raises."""
-        while self._later:
-            waiting, self._later, self._later_octets = self._later, [], 0
-            for side, data, at, note in waiting:
-                events = self._observe(side, data, at)
-                if note is not None:
-                    note(side, data, events)
+        """Read and record what was put off. Raises only what a note raises."""
+        unread = self.unread
+        while unread.waiting:
+            side, data, at, note = unread.pop()
+            events = self._observe(side, data, at)
+            if note is not None:
+                note(side, data, events)
 
     def observe(self, side: Side, data: bytes, at: int) -> Sequence[Event]:
         """Read and record what one read brought. Never raises.
@@ -222,7 +168,7 @@ class Observer:
         if records:
             self._put(records, at)
         if self._require_log and side is Side.SERVER:
-            self._find_border(events, data)
+            self.border.follow(events, data, opaque=parser.opaque)
         return events
 
     def ended(self, side: Side, at: int) -> None:
@@ -345,8 +291,7 @@ class Observer:
     @property
     def awaits_stls(self) -> bool:
         """Whether an STLS waits for its answer, or for what follows that."""
-        if self._later:
-            self.catch_up()
+        self.catch_up()
         return not self._failed and self._parser.awaits_stls
 
     @property
@@ -402,19 +347,6 @@ class Observer:
         while parser.waiting_for_tls:  # again, if what waited holds the answer to another STLS
             events += parser.tls_declined(at)
         return events + parser.receive(Side.CLIENT, data, at)
-
-    def _find_border(self, events: Iterable[Event], data: bytes) -> None:
-        """Note whether a line of ours could follow what the server sent."""
-        for event in events:
-            if isinstance(event, Response):
-                self._in_content = event.multi_line
-            elif isinstance(event, Data) and event.side is Side.SERVER:
-                self._in_content = True
-            elif isinstance(event, End) and event.side is Side.SERVER:
-                self._in_content = False
-        self.at_line_border = (
-            data.endswith(b"\n") and not self._in_content and not self._parser.opaque
-        )
 
     def _put(self, records: Sequence[Record], at: int) -> None:
         """Hand records to the hub, first those that it did not take when told of a failure."""

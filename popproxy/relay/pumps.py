@@ -30,39 +30,14 @@ import trio
 
 from popproxy.pop3 import Event, Side
 from popproxy.relay.course import FAREWELL, Course
-from popproxy.relay.legs import Leg, LegLost
+from popproxy.relay.lane import Lane
+from popproxy.relay.later import Unread
+from popproxy.relay.legs import LegLost
 from popproxy.relay.observer import Observer
-from popproxy.relay.poller import BUDGET, Wake
+from popproxy.relay.poller import BUDGET
 from popproxy.relay.service import permanent_failure, temporary_failure
 from popproxy.relay.stops import Accepted, Stops
 from popproxy.relay.translation import Step, Translation
-
-
-class _Lane:
-    """One direction.
-
-    Attributes:
-        side: Who sends.
-        source: The sender's leg.
-        target: The leg that it leads to.
-        wake: Goes on with both directions of the sender's leg.
-        rest: Octets that were read, and that the other leg has not taken yet.
-        busy: A task finishes what was begun; nothing is read until it has.
-        done: Nothing more is read.
-        mask: What the sender's leg is watched for.
-    """
-
-    __slots__ = ("busy", "done", "mask", "rest", "side", "source", "target", "wake")
-
-    def __init__(self, side: Side, source: Leg, target: Leg, wake: Wake) -> None:
-        self.side = side
-        self.source = source
-        self.target = target
-        self.wake = wake
-        self.rest: memoryview | None = None
-        self.busy = False
-        self.done = False
-        self.mask = 0
 
 
 class Pumps:
@@ -105,8 +80,8 @@ class Pumps:
         self._clock = course.service.clock
         self._log_required = course.service.policy.require_log
         client, server = course.leg(Side.CLIENT), course.leg(Side.SERVER)
-        self._client = _Lane(Side.CLIENT, client, server, self._wake_client)
-        self._server = _Lane(Side.SERVER, server, client, self._wake_server)
+        self._client = Lane(Side.CLIENT, client, server, self._wake_client)
+        self._server = Lane(Side.SERVER, server, client, self._wake_server)
         self._stopped = False
         self.answering = False
         """A line of our own is on its way to the client."""
@@ -146,7 +121,7 @@ class Pumps:
         """The same for the server's leg."""
         self._wake(self._server, self._client)
 
-    def _wake(self, outward: _Lane, inward: _Lane) -> None:
+    def _wake(self, outward: Lane, inward: Lane) -> None:
         """Go on with both directions of a leg.
 
         Args:
@@ -164,7 +139,7 @@ class Pumps:
         except Exception as error:  # noqa: BLE001 - P57: one connection never ends the server
             self._course.fail(error)
 
-    def _move(self, lane: _Lane) -> None:
+    def _move(self, lane: Lane) -> None:
         """Relay what one side has sent, as far as that is possible now."""
         source = lane.source
         budget = BUDGET
@@ -194,7 +169,7 @@ class Pumps:
             self._watch(self._client, self._server)
             self._watch(self._server, self._client)
 
-    def _watch(self, outward: _Lane, inward: _Lane) -> None:
+    def _watch(self, outward: Lane, inward: Lane) -> None:
         leg = outward.source
         rests = outward.rest is not None or outward.busy or outward.done
         mask = 0 if rests else leg.reads_when
@@ -204,14 +179,18 @@ class Pumps:
             outward.mask = mask
             leg.watch(outward.wake, mask)
 
-    def _pass(self, lane: _Lane, data: bytes) -> None:
+    def _pass(self, lane: Lane, data: bytes) -> None:
         """Observe what one side sent, and send it on; the other way round if that can be."""
         course, side = self._course, lane.side
         at = self._clock()
         if self._goes_first(lane):
-            self._send(lane, data)
             note = self.translation.passed if self.translation is not None else None
-            if self._observer.later(side, data, at, note):
+            unread = self._observer.unread
+            unread.add(Unread(side, data, at, note))  # first: the session may end by being sent on
+            self._send(lane, data)
+            if unread.overdue:
+                self._catch_up()
+            elif len(unread.waiting) == 1:
                 lane.source.afterwards(self._catch_up)
             return
         events = self._observer.observe(side, data, at)
@@ -227,7 +206,7 @@ class Pumps:
         elif data:
             self._send(lane, data)
 
-    def _goes_first(self, lane: _Lane) -> bool:
+    def _goes_first(self, lane: Lane) -> bool:
         """Whether octets may be sent on before anybody has read what they say."""
         if self._log_required or self.answering:
             return False
@@ -244,7 +223,7 @@ class Pumps:
         except Exception as error:  # noqa: BLE001 - P57: one connection never ends the server
             self._course.fail(error)
 
-    def _send(self, lane: _Lane, data: bytes | memoryview) -> None:
+    def _send(self, lane: Lane, data: bytes | memoryview) -> None:
         """Send octets on, and keep what is not taken."""
         target = lane.target
         try:
@@ -260,13 +239,13 @@ class Pumps:
             lane.rest, target.stalled = None, False
             self._arrived(lane)
 
-    def _arrived(self, lane: _Lane) -> None:
+    def _arrived(self, lane: Lane) -> None:
         """Note that all octets of a side that were read have been sent on."""
         if lane is self._server:
-            self._course.at_border = self._observer.at_line_border
+            self._course.at_border = self._observer.border.here
             self.tell_moved()
 
-    def _give_up(self, lane: _Lane, loss: LegLost) -> None:
+    def _give_up(self, lane: Lane, loss: LegLost) -> None:
         """Stop a direction, since the leg that it leads to is lost."""
         course = self._course
         course.note_loss(lane.side.other, loss)
@@ -276,7 +255,7 @@ class Pumps:
         else:
             self._check_over()
 
-    def _end(self, lane: _Lane) -> None:
+    def _end(self, lane: Lane) -> None:
         """Have the other leg end as this side's did."""
         course, side = self._course, lane.side
         lane.done = True
@@ -287,7 +266,7 @@ class Pumps:
         else:
             self._half_close(lane)
 
-    def _half_close(self, lane: _Lane) -> None:
+    def _half_close(self, lane: Lane) -> None:
         course = self._course
         course.note_end(lane.side)
         self.tell_moved()
@@ -302,7 +281,7 @@ class Pumps:
         self.stop()
         self._on_over(None)
 
-    async def _end_later(self, lane: _Lane, held: bytes) -> None:
+    async def _end_later(self, lane: Lane, held: bytes) -> None:
         """Pass on what was held back, and the end or the loss behind it."""
         course, side = self._course, lane.side
         if held and not await self.write(side, held):
@@ -319,7 +298,7 @@ class Pumps:
             await course.farewell(permanent_failure(cause or reason))
         await course.pass_loss_on(course.leg(side.other))
 
-    async def _finish_later(self, lane: _Lane, step: Step) -> None:
+    async def _finish_later(self, lane: Lane, step: Step) -> None:
         """Send something on that has to wait for something else first."""
         if self._stopped or (self._log_required and not await self._logged(lane.side)):
             return

@@ -20,7 +20,7 @@ from popproxy.relay.ids import SessionIds
 from popproxy.relay.legs import SocketLeg
 from popproxy.relay.loops import Address, OwnAddresses
 from popproxy.relay.notice import notice
-from popproxy.relay.observer import RecordHub
+from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.rules import Manner
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession

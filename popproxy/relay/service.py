@@ -13,7 +13,8 @@ from popproxy.privacy import Policy, Recorder
 from popproxy.records import Endpoint, LegName, RoutePart
 from popproxy.relay.encryption import Encryption
 from popproxy.relay.loops import Address, plain_ip
-from popproxy.relay.observer import Observer, RecordHub
+from popproxy.relay.observer import Observer
+from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.rules import Manner
 from popproxy.relay.settings import Limits, Timeouts
 from popproxy.relay.upstream import Connector

@@ -49,7 +49,7 @@ class Handover:
 
     Attributes:
         computing: Whether the thread is encoding records, or would be if it had the interpreter.
-        writing: Monotonic time since which it writes; 0 if it does not.
+        writing: Monotonic time since which it writes, or has tried to; 0 if it does not.
     """
 
     def __init__(self, octets: int) -> None:

@@ -168,7 +168,7 @@ class Pump:
                 self._handover.computing = True
                 output.prepare(turns)
                 self._handover.computing = False
-                self._handover.writing = time.monotonic()
+                self._handover.writing = output.blocked_since or time.monotonic()
                 written = output.step()
                 self._handover.writing = 0.0
                 if written is None:

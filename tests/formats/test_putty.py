@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from popproxy.formats.escape import restore
+from popproxy.formats.escape import is_plain, restore, visible
 from popproxy.formats.putty import PuttyMode, PuttyWriter
 from popproxy.records import DataPart, DataRecord, Record, WireRecord
 from tests.support.capture import MESSAGE, STARTED, Capture, plain_session
@@ -104,6 +104,17 @@ def test_all_mode_is_byte_exact(capture: list[Record]) -> None:
 def test_printable_mode_is_reversible(capture: list[Record]) -> None:
     log = written(capture)
     assert restore(body_of(log).decode() if log else "") == wire_of(capture)
+
+
+@given(octets)
+@example(b"plain\r\n")
+@example(b"=~=~")
+def test_text_that_is_passed_on_untouched_is_what_escaping_would_leave(text: bytes) -> None:
+    if is_plain(text, lines=True):
+        assert visible(text.decode(), lines=True).encode() == text
+    if b"=~=" not in text and not text.endswith((b"\\", b"\r")):
+        log = written(of_pieces([text + b"\n"]))
+        assert not text or body_of(log) == visible(text + b"\n", lines=True).encode()
 
 
 @given(st.lists(octets, min_size=1))

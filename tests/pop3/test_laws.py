@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import fields
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from popproxy.pop3 import Data, LinePart, Opaque, Session, Side
+from popproxy.pop3._parts import Parts
 from popproxy.pop3.framing import MAX_LINE, PIECE, READS_PER_EVENT
 from tests.support.core import (
     Turn,
@@ -187,6 +190,23 @@ def test_reads_tell_how_the_bytes_arrived(conversation: list[Turn], seed: int) -
         told[event.side] += [(read.at, read.size) for read in reads]
     for side in Side:
         assert told[side] == arrived[side]
+
+
+@given(CONVERSATIONS)
+def test_a_line_by_itself_is_read_as_if_it_came_through_the_stream(
+    conversation: list[Turn],
+) -> None:
+    def everything_of(conversation: list[Turn]) -> list[tuple[object, ...]]:
+        session = Session()
+        events = [*feed(session, conversation), *finish(session)]
+        return [
+            (type(event), *(getattr(event, field.name) for field in fields(event)))
+            for event in events
+        ]
+
+    by_itself = everything_of(conversation)
+    with patch.object(Parts, "starts_afresh", lambda *_: False):
+        assert everything_of(conversation) == by_itself
 
 
 def test_law_4_reads_that_are_remembered_are_bounded() -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from popproxy.pop3 import Session, Side
 from popproxy.privacy import Policy, Recorder
+from popproxy.relay.later import LATER, Unread
 from popproxy.relay.legs import SocketLeg
-from popproxy.relay.observer import LATER, Observer
+from popproxy.relay.observer import Observer
 from popproxy.relay.poller import READING, Poller
 from popproxy.relay.rules import Rules
 from popproxy.relay.translation import Translation
@@ -64,7 +65,7 @@ def test_what_is_read_later_gives_the_same_records(seed: int, put_off: list[bool
     for number, (side, data) in enumerate(cut(seed)):
         first.observe(side, data, number)
         if put_off[number % len(put_off)]:
-            second.later(side, data, number, None)
+            second.unread.add(Unread(side, data, number, None))
         else:
             second.observe(side, data, number)
     first.finish("client-closed", None, 1000)
@@ -83,7 +84,7 @@ def test_a_translation_counts_the_same_whether_it_comes_first_or_later(seed: int
         if second.passes(side) and (side is C or not other.awaits_stls):
             assert step.forward == data  # so it may be sent on unread
             assert step.stop is None
-            other.later(side, data, number, second.passed)
+            other.unread.add(Unread(side, data, number, second.passed))
             other.catch_up()
         else:
             events = other.observe(side, data, number)
@@ -96,19 +97,39 @@ def test_a_translation_counts_the_same_whether_it_comes_first_or_later(seed: int
 def test_few_octets_wait_for_being_read() -> None:
     hub = KeepingHub()
     observer = an_observer(hub)
-    assert observer.later(S, b"+OK ready\r\n", 1, None)
-    assert not observer.later(C, b"NOOP\r\n", 2, None)  # somebody is to catch up already
+    unread = observer.unread
+    unread.add(Unread(S, b"+OK ready\r\n", 1, None))
+    unread.add(Unread(C, b"NOOP\r\n", 2, None))
     assert not hub.records
-    observer.later(C, b"x" * LATER, 3, None)
+    assert not unread.overdue
+    unread.add(Unread(C, b"x" * LATER, 3, None))
+    assert unread.overdue
+    observer.catch_up()
+    assert not unread.overdue
+    assert not unread.waiting
     assert [record.event.action for record in hub.records[:2]] == ["pop3.greeting", "pop3.command"]
-    assert observer.later(S, b"+OK\r\n", 4, None)
+
+
+def test_a_note_that_raises_loses_nothing_of_what_waits_behind_it() -> None:
+    def fails(side: Side, data: bytes, events: object) -> None:
+        raise RuntimeError
+
+    hub = KeepingHub()
+    observer = an_observer(hub)
+    observer.unread.add(Unread(S, b"+OK ready\r\n", 1, fails))
+    observer.unread.add(Unread(C, b"NOOP\r\n", 2, None))
+    with pytest.raises(RuntimeError):
+        observer.catch_up()
+    observer.finish("internal-error", None, 3)
+    assert hub.actions[:2] == ["pop3.greeting", "pop3.command"]
+    assert hub.actions[-1] == "session.end"
 
 
 @pytest.mark.parametrize("question", ["due", "failed", "awaits_stls", "injected", "awaits_login"])
 def test_whoever_asks_the_observer_finds_everything_read(question: str) -> None:
     hub = KeepingHub()
     observer = an_observer(hub)
-    observer.later(S, b"+OK ready\r\n", 1, None)
+    observer.unread.add(Unread(S, b"+OK ready\r\n", 1, None))
     getattr(observer, question)
     assert len(hub.records) == 1
 

@@ -245,6 +245,19 @@ async def test_p26_a_loss_that_shows_in_a_write_passes_at_once_if_nobody_reads_t
         assert session.hub.end.summary.reason == "server-closed"
 
 
+async def test_p26_what_ends_the_session_by_being_sent_on_is_recorded_before_its_end() -> None:
+    async with relayed() as session:
+        await session.reply(b"+OK ready\r\n")
+        session.server.close()
+        assert await session.client.read() == b""
+        await session.client.write(b"DELE 1\r\n")
+        await session.ended.wait()
+        assert "pop3.command" in session.hub.actions
+        assert session.hub.actions[-1] == "session.end"
+        assert session.hub.end.summary.commands == 1
+        assert session.hub.end.summary.octets_client == len(b"DELE 1\r\n")
+
+
 async def test_p26_a_reset_waits_half_a_second_for_what_was_sent_before(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from popproxy.formats import JsonLinesWriter
 from popproxy.sinks.backlog import Entry, Loss
 from popproxy.sinks.base import Notices
-from popproxy.sinks.handover import Handover
+from popproxy.sinks.handover import WRITTEN, Handover
 from popproxy.sinks.output import Output
 from popproxy.sinks.pump import RETRY, STALL, Pump
 from popproxy.sinks.target import StreamTarget
@@ -106,6 +106,33 @@ def test_a_reader_that_takes_nothing_has_stalled(monkeypatch: pytest.MonkeyPatch
     assert seen == [False, False, False, True]
     assert len(said) == 2  # that it stalls, and that it goes on
     assert "does not keep up" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("no_room_for", "lends"), [(0.0, True), (WRITTEN / 2, True), (WRITTEN * 2, False)]
+)
+def test_p54_the_loop_lends_no_time_to_a_thread_that_a_reader_holds_up(
+    no_room_for: float, *, lends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    for module in ("pump", "handover"):
+        clock = types.SimpleNamespace(monotonic=lambda: now)
+        monkeypatch.setattr(f"popproxy.sinks.{module}.time", clock)
+    handover = Handover(64 * 1024)
+    pressed: list[bool] = []
+
+    class Asking(Scripted):
+        def step(self) -> tuple[int, int] | None:
+            pressed.extend([handover.put(samples.start()) for _ in range(40)])
+            return super().step()
+
+    notices = Notices("test", None, clock=lambda: now)
+    output = Asking(notices, [now], [(0, False, 0)])
+    output.blocked_since = now - no_room_for if no_room_for else 0.0
+    handover.put(samples.start())
+    pump = Pump(handover, One(output), notices, retry=0.0)
+    pump._deal_with(handover.next(None, 0.0))
+    assert any(pressed) == lends
 
 
 def test_p61_a_failure_is_told_at_once_and_then_every_minute(
