@@ -155,8 +155,9 @@ def _message(known: Recording, content: MultiLine) -> MessagePart | None:
     fields: dict[str, str] = {}
     if known.policy.body != "none" and not known.learned.overflowed:
         fields = cited_fields(digest.header)
-        if known.learned.active:
-            # Undoing an encoding may have put a secret together; one may have been learned since.
+        # Undoing an encoding may have put a secret together; one may have been learned since. All
+        # are searched at once: what stands in one of them stands in them joined by empty lines.
+        if known.learned.find("\n\n".join(fields.values()).encode()).spans:
             fields = {name: known.text(value.encode()) for name, value in fields.items()}
     return MessagePart(
         number=number,

@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Callable
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from popproxy.privacy.forms import folded
@@ -405,3 +405,33 @@ def test_heads_fit_into_what_is_held_back() -> None:
     text = b"=\r\n".join(f"={octet:02X}".encode() for octet in secret)
     assert len(text) < REACH
     assert found(b"(" + text + b")", secret) == [text]
+
+
+_ODD_VALUES = st.lists(
+    st.sampled_from(
+        [
+            b".secret",
+            b"sec",
+            b"ret",
+            b"=",
+            b"%",
+            b"=\n",
+            b"=2",
+            b"%2",
+            b"=73ecret",
+            b"\r",
+            b" ",
+            b"4",
+        ]
+    )
+).map(b"".join)
+
+
+@given(st.lists(_ODD_VALUES, max_size=5))
+@example([b"=", b".=73ecret"])
+@example([b"=2", b".secret"])
+@example([b"%", b"2e"])
+def test_what_stands_in_a_text_stands_in_texts_joined_by_empty_lines(values: list[bytes]) -> None:
+    known = learned(b".secret")
+    if any(known.find(value).spans for value in values):
+        assert known.find(b"\n\n".join(values)).spans
