@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -75,9 +76,12 @@ class _Outline(msgspec.Struct):
 
 
 _outline = msgspec.json.Decoder(_Outline)
-_decoders: dict[str, msgspec.json.Decoder[Any]] = {
-    action: msgspec.json.Decoder(kind) for action, kind in RECORD_TYPES.items()
-}
+
+
+@cache
+def _decoder(action: str) -> msgspec.json.Decoder[Any]:
+    """Make a decoder once it is needed: all of them take a thirtieth of a start."""
+    return msgspec.json.Decoder(RECORD_TYPES[action])
 
 
 def decode(line: bytes | str, number: int = 0) -> Record:
@@ -93,7 +97,7 @@ def decode(line: bytes | str, number: int = 0) -> Record:
     try:
         outline = _outline.decode(line)
         kind = check_kind(outline.schema, outline.event.action, number)
-        record: Record = _decoders[kind].decode(line)
+        record: Record = _decoder(kind).decode(line)
     except msgspec.ValidationError as error:
         raise FormatError(
             f"this is JSON, but no record of a capture: {shown(str(error))}. Check whether the file"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from popproxy.cli import main
+from popproxy.sinks.turns import SWITCH
 
 _SCRIPT = """
 import sys
@@ -66,6 +67,19 @@ def test_a_run_loads_structlog_rich_and_cryptography_only_when_needed() -> None:
     loaded = set(result.stdout.split())
     assert {"trio", "msgspec"} <= loaded
     assert not loaded & {"structlog", "rich", "rich_click", "cryptography", "truststore"}
+
+
+def test_a_run_leaves_the_threads_of_sinks_their_share_of_the_interpreter() -> None:
+    script = (
+        "import sys, trio\n"
+        "trio.run = lambda *_: print(sys.getswitchinterval())\n"
+        "from popproxy.cli.main import main\n"
+        "sys.exit(main(['run', '--user', 'root', '--upstream', 'pop3://127.0.0.1:1'], {}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert float(result.stdout) == pytest.approx(SWITCH)
 
 
 def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(
