@@ -49,7 +49,8 @@ def encode(record: Record) -> bytes:
     Args:
         record: Any record whose text can be UTF-8, as `popproxy.privacy` makes them.
     """
-    return escape(_encoder.encode_lines((record,)))
+    # A list, since msgspec never frees the iterator that it makes for anything else.
+    return escape(_encoder.encode_lines([record]))
 
 
 class JsonLinesWriter:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from itertools import islice
 from typing import Any
@@ -48,6 +49,15 @@ def test_a_capture_comes_back(capture: list[Record]) -> None:
     writer = jsonl.JsonLinesWriter()
     file = b"".join(map(writer.write, capture)) + writer.end()
     assert list(jsonl.read(file.splitlines(keepends=True))) == capture
+
+
+def test_encoding_leaves_nothing_behind() -> None:
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(1_000):
+        jsonl.encode(RECORDS[0])
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
 
 
 @given(records)
