@@ -10,7 +10,6 @@ from popproxy.pop3.events import (
     End,
     Ending,
     Event,
-    Greeting,
     Opaque,
     OpaqueReason,
     OpaqueStarted,
@@ -49,8 +48,9 @@ class Parts:
         lost: Step was lost and has not been found again.
         held: The response to a command of which nobody knows whether it has several lines, until
             what follows shows it.
-        last: The last greeting or positive response of one line, until another server line comes:
-            it may turn out to have answered the next command.
+        last: Text of the last greeting or positive response of one line, until another server
+            line comes: it may turn out to have answered the next command.
+        last_strict: Whether that line ended in CRLF.
         resumable: The AUTH that was answered by +OK without a challenge; the client's next line
             may belong to it.
     """
@@ -64,6 +64,7 @@ class Parts:
         "greeted",
         "held",
         "last",
+        "last_strict",
         "lost",
         "opaque",
         "pipelines",
@@ -94,7 +95,8 @@ class Parts:
         self.opaque = False
         self.lost = False
         self.held: Response | None = None
-        self.last: Greeting | Response | None = None
+        self.last: bytes | None = None
+        self.last_strict = False
         self.resumable: Waiting | None = None
         self._noted: tuple[tuple[FindingCode, Side], ...] = ()
 

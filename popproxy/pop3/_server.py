@@ -8,7 +8,6 @@ from popproxy.pop3._parts import Parts
 from popproxy.pop3.events import (
     Ending,
     Event,
-    Greeting,
     LinePart,
     Read,
     Response,
@@ -187,10 +186,16 @@ def _line(
         _answer(parts, parsed, taken, at, out, overlong=overlong, terminated=terminated)
 
 
-def _recover(
-    parts: Parts, first: Waiting, last: Greeting | Response, at: int, out: list[Event]
-) -> None:
-    """Take the last status line for the answer to the command whose content comes now."""
+def _recover(parts: Parts, first: Waiting, text: bytes, at: int, out: list[Event]) -> None:
+    """Take the last status line for the answer to the command whose content comes now.
+
+    Args:
+        parts: The session.
+        first: The command.
+        text: What the status line said behind its +OK.
+        at: When, monotonic, in nanoseconds.
+        out: Where the events go.
+    """
     parts.queue.pop()
     parts.lost = True
     parts.departure(FindingCode.STEP_LOST, at, out, seq=first.seq)
@@ -201,15 +206,15 @@ def _recover(
             seq=first.seq,
             keyword=first.keyword,
             arguments=first.arguments,
-            status=last.status,
-            text=last.text,
-            code=response_code(last.text, last.status),
+            status=Status.OK,
+            text=text,
+            code=response_code(text, Status.OK),
             multi_line=True,
             elapsed=at - first.sent_at,
             state=parts.state,
         )
     )
-    parts.begin_content(Side.SERVER, first, strict=last.raw.endswith(b"\r\n"))
+    parts.begin_content(Side.SERVER, first, strict=parts.last_strict)
 
 
 def _answer(
@@ -256,7 +261,7 @@ def _answer(
     if lines:
         parts.begin_content(Side.SERVER, of, strict=taken.raw.endswith(b"\r\n"))
     elif status is Status.OK:
-        parts.last = response
+        parts.last, parts.last_strict = text, taken.raw.endswith(b"\r\n")
     if status is Status.OK:
         if code is not None:
             parts.departure(FindingCode.CODE_ON_OK, at, out, seq=of.seq, once=True)

@@ -41,7 +41,7 @@ def greeting(parts: Parts, parsed: StatusLine, taken: Taken, at: int, out: list[
     )
     out.append(greeting)
     if status is Status.OK:
-        parts.last = greeting
+        parts.last, parts.last_strict = text, taken.raw.endswith(b"\r\n")
     elif status is not Status.ERR:
         parts.departure(FindingCode.GREETING_MALFORMED, at, out, once=True)
 

@@ -43,6 +43,11 @@ _CR, _LF = 13, 10
 _OCTETS_PER_DOT = 256  # with more dots than that to look at one by one, one search is faster
 
 
+_NO_OCTETS = bytearray()
+_NO_READS: list[Read] = []
+"""What all streams that hold nothing have in common; never changed."""
+
+
 class Taken(NamedTuple):
     """Octets that left a stream.
 
@@ -68,8 +73,8 @@ class Stream:
     __slots__ = ("_buffer", "_joined", "_reads", "_searched", "ended", "head")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._reads: list[Read] = []  # no deque: an empty one takes 600 octets, and few get long
+        self._buffer = _NO_OCTETS
+        self._reads = _NO_READS  # no deque: an empty one takes 600 octets, and few get long
         self._joined = False
         self._searched = 0
         self.ended = False
@@ -92,9 +97,13 @@ class Stream:
         """Take octets in.
 
         Args:
-            data: What one read brought.
+            data: What one read brought, at least one octet.
             at: When, on the monotonic clock, in nanoseconds.
         """
+        if not self._buffer:
+            self._buffer = bytearray(data)
+            self._reads = [Read(at, len(data))]
+            return
         self._buffer += data
         if len(self._reads) < READS_PER_EVENT:
             self._reads.append(Read(at, len(data)))
@@ -142,8 +151,7 @@ class Stream:
         self._searched = 0
         if size == len(buffer):
             taken = Taken(bytes(buffer), tuple(reads), joined)
-            buffer.clear()
-            reads.clear()
+            self._buffer, self._reads = _NO_OCTETS, _NO_READS
             self._joined = False
             return taken
         raw = bytes(memoryview(buffer)[:size])
