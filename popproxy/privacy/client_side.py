@@ -50,7 +50,7 @@ def command(known: Recording, event: Command) -> None:
         shown = show_hidden(event.raw)
     elif _goes_on(known, event.raw):
         shown = show_hidden(event.raw)
-        known.hidden.add(event.seq)
+        known.hidden |= {event.seq}
     else:
         shown = show_command(event.raw, known.policy.pseudonyms)
         known.split_pass = shown.command == "PASS" and not event.raw.endswith(b"\r\n")

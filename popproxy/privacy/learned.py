@@ -51,7 +51,8 @@ _COMMON_RUNS = frozenset(
     word[at : at + _RUN] for word in _COMMON_WORDS for at in range(len(word) - _RUN + 1)
 )
 """Pieces that do not count: a gap in `wrong password` would tell half of `password2025` (P05)."""
-_MAX_CLEAN = 64
+_LONGEST_CLEAN = 64
+_MAX_CLEAN = 4  # a few are looked through as fast as a set, and take less memory
 _MAX_JOINED = 4_096
 _MAX_SAMPLES = 200  # samples that may be found in a line before all of it counts as an echo
 _BLANKS = b" \t"
@@ -97,9 +98,8 @@ class Learned:
     def __init__(self) -> None:
         self._secrets: tuple[bytes, ...] = ()
         self._heads: tuple[bytes, ...] = ()  # by length
-        self._clean: set[bytes] = (
-            set()
-        )  # lines without secrets: servers say the same again and again
+        # Lines without secrets, the last one first: servers say the same again and again.
+        self._clean: tuple[bytes, ...] = ()
         self._echoes: tuple[tuple[bytes, int], ...] = ()  # see expect_echo
         self._joined = b""  # all of them, folded; kept only while they are few
         self._samples: frozenset[bytes] = _NONE  # of them, if they are not few
@@ -135,7 +135,7 @@ class Learned:
                 continue
             self._secrets += (secret,)
             self._joined, self._samples = b"", _NONE
-            self._clean.clear()
+            self._clean = ()
             if self._size <= _MAX_JOINED:
                 self._joined = folded(b"\n".join(self._secrets))
             for head in {packed(form.text[:HEAD]) for form in forms(secret)}:
@@ -157,12 +157,12 @@ class Learned:
         echo = folded(before + begun), len(before)
         if echo not in self._echoes and len(self._echoes) < MAX_SECRETS:
             self._echoes += (echo,)
-            self._clean.clear()
+            self._clean = ()
 
     def overflow(self) -> None:
         """Note that a secret came that cannot be kept; from here on everything counts as one."""
         self.overflowed = True
-        self._clean.clear()
+        self._clean = ()
         self._secrets = self._heads = ()
         self._joined, self._samples = b"", _NONE
 
@@ -202,8 +202,8 @@ class Learned:
             spans = [*spans, *self._find_pieces(low), *self._find_begun(low)]
         if spans:
             return _words_around(line, spans)
-        if len(line) <= _MAX_CLEAN and len(self._clean) < _MAX_CLEAN:
-            self._clean.add(line)
+        if len(line) <= _LONGEST_CLEAN:
+            self._clean = (line, *self._clean[: _MAX_CLEAN - 1])
         return ()
 
     def _find_pieces(self, line: bytes) -> Sequence[Span]:

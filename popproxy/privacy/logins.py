@@ -86,7 +86,7 @@ class Logins:
 
     def __init__(self) -> None:
         self._user: bytes | None = None
-        self._pending: dict[int, Login] = {}
+        self._pending: tuple[tuple[int, Login], ...] = ()  # by number; nearly always none
         self._last: tuple[int, Login] | None = None
         self.exchange: int | None = None
         self.sasl_seen = False
@@ -121,7 +121,7 @@ class Logins:
             if shown.initial is not None:
                 learned = (*learned, *login.responded(shown.initial))
         if login is not None and len(self._pending) < MAX_PENDING:
-            self._pending[seq] = login
+            self._pending += ((seq, login),)
         return learned
 
     def exchanging(self, seq: int | None) -> Login:
@@ -135,12 +135,12 @@ class Logins:
         """
         if seq is None:
             return Login(MASK, None, sasl=True)
-        login = self._pending.get(seq)
+        login = dict(self._pending).get(seq)
         if login is None:
             last = self._last
             login = last[1] if last and last[0] == seq else Login(MASK, None, sasl=True)
             if len(self._pending) < MAX_PENDING:
-                self._pending[seq] = login
+                self._pending += ((seq, login),)
         return login
 
     def settle(self, seq: int | None) -> Login | None:
@@ -156,14 +156,17 @@ class Logins:
             return None
         if seq == self.exchange:
             self.exchange = None
-        login = self._pending.pop(seq, None)
+        if not self._pending:
+            return None
+        login = dict(self._pending).get(seq)
         if login is not None:
-            self._last = (seq, login)
+            self._pending = tuple(each for each in self._pending if each[0] != seq)
+            self._last = (seq, login) if login.sasl else None
         return login
 
     def forget(self) -> None:
         """Forget all: TLS has begun (RFC 2595, section 4)."""
         self._user = None
-        self._pending.clear()
+        self._pending = ()
         self._last = None
         self.exchange = None

@@ -119,7 +119,7 @@ class Recording:
         self.client_line: Start | None = None
         self.server_line: LongLine | Start | None = None
         self.crlf_seen = self.split_pass = False
-        self.hidden: set[int] = set()
+        self.hidden: frozenset[int] = frozenset()
         self.message_begun = False
         self.injected: tuple[Side, ...] = ()
         self.in_step = True

@@ -45,7 +45,7 @@ def response(known: Recording, event: Response) -> None:
     if seq is None:
         known.unmatched += 1
     elif known.hidden and seq in known.hidden:  # the rest of a password, read as a command
-        known.hidden.discard(seq)
+        known.hidden -= {seq}
         keyword = b""
     hidden = known.policy.body != "full" and (seq is None or not known.in_step)
     masked: tuple[str, ...] = ()
@@ -159,6 +159,7 @@ def _cited(known: Recording, event: Response) -> tuple[str, str | None]:
         and cited.sent == event.arguments
         and not known.learned.overflowed
     ):
+        known.cited = None
         return cited.command, cited.arguments
     command, arguments = cite(event.keyword, event.arguments, known.policy.pseudonyms)
     if arguments is None:
