@@ -16,26 +16,23 @@ from popproxy.records import (
 
 
 class ByHand:
-    """Makes records of one session whose recorder failed.
+    """Makes records of one session whose recorder failed."""
 
-    Attributes:
-        seq: Number of the session's last record.
-    """
+    __slots__ = ("_seq", "_session_id", "_started_at", "_started_ns")
 
-    __slots__ = ("_session_id", "_started_at", "_started_ns", "seq")
-
-    def __init__(self, session_id: str, started_at: datetime, started_ns: int) -> None:
+    def __init__(self, session_id: str, started_at: datetime, started_ns: int, seq: int) -> None:
         """Prepare.
 
         Args:
             session_id: The session's name.
             started_at: When the session began, in UTC.
             started_ns: The same moment on the monotonic clock, in nanoseconds.
+            seq: Number of the session's last record.
         """
         self._session_id = session_id
         self._started_at = started_at
         self._started_ns = started_ns
-        self.seq = 0
+        self._seq = seq
 
     def gap(self, at: int) -> Record:
         """Say that from here on records are missing.
@@ -71,6 +68,6 @@ class ByHand:
         )
 
     def _begin(self, at: int) -> tuple[datetime, SessionPart]:
-        self.seq += 1
+        self._seq += 1
         since_start = timedelta(microseconds=(at - self._started_ns) // 1000)
-        return self._started_at + since_start, SessionPart(id=self._session_id, seq=self.seq)
+        return self._started_at + since_start, SessionPart(id=self._session_id, seq=self._seq)

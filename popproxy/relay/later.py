@@ -40,7 +40,7 @@ class Later:
     __slots__ = ("_octets", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: list[Unread] = []
+        self.waiting: tuple[Unread, ...] = ()  # there are rarely two
         self._octets = 0
 
     @property
@@ -50,11 +50,12 @@ class Later:
 
     def add(self, unread: Unread) -> None:
         """Add a read."""
-        self.waiting.append(unread)
+        self.waiting += (unread,)
         self._octets += len(unread.data)
 
     def pop(self) -> Unread:
         """Give the first; there is one."""
-        first = self.waiting.pop(0)
+        first = self.waiting[0]
+        self.waiting = self.waiting[1:]
         self._octets -= len(first.data)
         return first

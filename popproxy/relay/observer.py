@@ -40,7 +40,7 @@ class Observer:
     """Reads one session along.
 
     Attributes:
-        border: Whether a line of ours could follow what the server sent. Kept only if the log is
+        border: Whether a line of ours could follow what the server sent; None if the log is not
             required.
         unread: What was sent on and is still to be read; see `catch_up`.
     """
@@ -50,11 +50,12 @@ class Observer:
         "_failed",
         "_held_since",
         "_hub",
-        "_mute",
         "_parser",
         "_recorder",
-        "_require_log",
+        "_seq",
         "_session_id",
+        "_started_at",
+        "_started_ns",
         "_unsaid",
         "border",
         "unread",
@@ -86,14 +87,15 @@ class Observer:
         self._parser = parser
         self._recorder = recorder
         self._hub = hub
-        self._by_hand = ByHand(session_id, started_at, started_ns)
-        self._require_log = require_log
+        self._started_at = started_at
+        self._started_ns = started_ns
+        self._seq = 0  # of the last record that the hub took
+        self._by_hand: ByHand | None = None  # there is one if the recorder failed
         self._failed = False
-        self._mute = False
-        self._unsaid: list[Record] = []
+        self._unsaid: Sequence[Record] = ()
         self._held_since = 0
         self.unread = Later()
-        self.border = Border()
+        self.border = Border() if require_log else None
 
     def start(
         self,
@@ -167,7 +169,7 @@ class Observer:
             return ()
         if records:
             self._put(records, at)
-        if self._require_log and side is Side.SERVER:
+        if self.border is not None and side is Side.SERVER:
             self.border.follow(events, data, opaque=parser.opaque)
         return events
 
@@ -254,16 +256,17 @@ class Observer:
         """
         for side in Side:
             self.ended(side, at)
-        if not self._mute:
+        by_hand = self._by_hand
+        if by_hand is None:
             try:
                 records = self._recorder.end(reason=reason, detail=detail, at=at)
             except Exception as error:  # noqa: BLE001 - P25: see the module
                 self._fail(error, at)
-                self._go_mute(error, at)
+                by_hand = self._go_on_by_hand(error, at)
             else:
                 self._put(records, at)
                 return
-        self._put([self._by_hand.end(reason, detail, at)], at)
+        self._put([by_hand.end(reason, detail, at)], at)
 
     async def written(self) -> bool:
         """Wait until everything observed so far is written; False if it could not be (P27)."""
@@ -329,7 +332,7 @@ class Observer:
     def _tell(self, at: int, make: Callable[[], list[Record]]) -> None:
         """Record something that is no event of the parser."""
         self.catch_up()
-        if self._mute:
+        if self._by_hand is not None:
             return
         try:
             records = make()
@@ -359,8 +362,8 @@ class Observer:
         except Exception as error:  # noqa: BLE001 - P25: see the module
             self._fail(error, at)
         else:
-            self._unsaid = []
-            self._by_hand.seq = records[-1].session.seq
+            self._unsaid = ()
+            self._seq = records[-1].session.seq
 
     def _fail(self, error: Exception, at: int) -> None:
         """Give the reading of this session up, and have that recorded."""
@@ -371,19 +374,22 @@ class Observer:
         try:
             records = self._recorder.fail(at)
         except Exception as second:  # noqa: BLE001 - P25: see the module
-            self._go_mute(second, at)
+            self._go_on_by_hand(second, at)
         else:
-            self._unsaid = list(records)
+            self._unsaid = records
             self._put((), at)
 
-    def _go_mute(self, error: Exception, at: int) -> None:
+    def _go_on_by_hand(self, error: Exception, at: int) -> ByHand:
         """Give the recorder up too; the record that says so is made by hand."""
         self._warn("recording-failed", error)
-        if self._mute:
-            return
-        self._failed = self._mute = True
-        self._unsaid = [self._by_hand.gap(at)]
-        self._put((), at)
+        by_hand = self._by_hand
+        if by_hand is None:
+            self._failed = True
+            by_hand = ByHand(self._session_id, self._started_at, self._started_ns, self._seq)
+            self._by_hand = by_hand
+            self._unsaid = [by_hand.gap(at)]
+            self._put((), at)
+        return by_hand
 
     def _warn(self, event: str, error: Exception) -> None:
         if _failures.passes(diagnostics.now()):

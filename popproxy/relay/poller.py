@@ -40,15 +40,14 @@ WRITING = selectors.EVENT_WRITE
 class Poller:
     """The connections that are watched, and the task that watches them."""
 
-    __slots__ = ("_afterwards", "_calling", "_masks", "_selector", "_wakes")
+    __slots__ = ("_afterwards", "_calling", "_forgotten", "_selector")
 
     def __init__(self) -> None:
         """Begin without connections; `run` has to be started."""
         self._selector = selectors.DefaultSelector()
-        self._masks: dict[int, int] = {}
-        self._wakes: dict[int, Wake] = {}
         self._afterwards: list[Wake] = []
         self._calling = False
+        self._forgotten: set[int] = set()  # since the last look at the selector
 
     def watch(self, descriptor: int, wake: Wake, mask: int) -> None:
         """Watch a connection from now on, or watch it for something else than before.
@@ -58,22 +57,19 @@ class Poller:
             wake: Whom to call.
             mask: `READING`, `WRITING`, both, or 0 to watch it no more.
         """
-        before = self._masks.get(descriptor, 0)
         if not mask:  # a mask of 0 would have the system report errors again and again
             self.forget(descriptor)
             return
-        self._wakes[descriptor] = wake
-        self._masks[descriptor] = mask
-        if not before:
-            self._selector.register(descriptor, mask)
-        elif mask != before:
-            self._selector.modify(descriptor, mask)
+        try:
+            self._selector.modify(descriptor, mask, wake)
+        except KeyError:
+            self._selector.register(descriptor, mask, wake)
 
     def forget(self, descriptor: int) -> None:
         """Watch a connection no more. It must be called before a watched connection is closed."""
-        self._wakes.pop(descriptor, None)
-        if self._masks.pop(descriptor, 0):
+        with contextlib.suppress(KeyError):
             self._selector.unregister(descriptor)
+            self._forgotten.add(descriptor)
 
     def afterwards(self, wake: Wake) -> None:
         """Call somebody when all who are ready now have been called; at once if nobody is.
@@ -88,19 +84,19 @@ class Poller:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        selector, wakes = self._selector, self._wakes
+        selector, forgotten = self._selector, self._forgotten
         try:
             while True:
                 await trio.lowlevel.wait_readable(selector)
                 for _ in range(ROUNDS):
+                    forgotten.clear()
                     ready = selector.select(0)
                     if not ready:
                         break
                     self._calling = True
                     for key, _ in ready:
-                        wake = wakes.get(key.fd)
-                        if wake is not None:  # somebody who was called before may have closed it
-                            wake()
+                        if key.fd not in forgotten:  # by somebody who was called before
+                            key.data()
                     self._calling = False
                     for wake in self._afterwards:
                         wake()

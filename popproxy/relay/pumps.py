@@ -242,7 +242,8 @@ class Pumps:
     def _arrived(self, lane: Lane) -> None:
         """Note that all octets of a side that were read have been sent on."""
         if lane is self._server:
-            self._course.at_border = self._observer.border.here
+            if (border := self._observer.border) is not None:
+                self._course.at_border = border.here
             self.tell_moved()
 
     def _give_up(self, lane: Lane, loss: LegLost) -> None:

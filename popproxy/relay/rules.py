@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from popproxy.relay.lists import Edits
@@ -81,23 +82,10 @@ class Manner:
             server_tls: Whether the server's is.
 
         Returns:
-            The rules; None if the conversation passes as it is, and STLS with it.
+            The rules, the same ones for all sessions of a kind; None if the conversation passes as
+            it is, and STLS with it.
         """
-        if client_tls:
-            if server_tls:
-                return Rules(edits=Edits(remove_channel_binding=True))
-            return Rules(stls="refuse", edits=Edits(remove_stls=True, remove_channel_binding=True))
-        if self.listen == "pop3+stls":
-            if self.in_step and not server_tls:
-                return Rules(stls="upgrade", require_stls=True)
-            edits = Edits(add_stls=True, remove_channel_binding=server_tls)
-            return Rules(stls="answer", require_stls=True, edits=edits)
-        if self.mode == "hide":
-            edits = Edits(remove_stls=True, remove_channel_binding=server_tls)
-            return Rules(stls="refuse", edits=edits)
-        if server_tls:
-            return Rules(stls="answer", edits=Edits(remove_channel_binding=True))
-        return Rules(stls="upgrade") if self.mode == "intercept" else None
+        return _rules(self, client_tls, server_tls)
 
     def names(self) -> list[str]:
         """Name all that may be changed in a session, for its first record (P28).
@@ -114,3 +102,22 @@ class Manner:
             more = later.names if later is not None else []
             names += [f"{name}-after-stls" for name in more if name not in names]
         return names
+
+
+@cache
+def _rules(manner: Manner, client_tls: bool, server_tls: bool) -> Rules | None:
+    if client_tls:
+        if server_tls:
+            return Rules(edits=Edits(remove_channel_binding=True))
+        return Rules(stls="refuse", edits=Edits(remove_stls=True, remove_channel_binding=True))
+    if manner.listen == "pop3+stls":
+        if manner.in_step and not server_tls:
+            return Rules(stls="upgrade", require_stls=True)
+        edits = Edits(add_stls=True, remove_channel_binding=server_tls)
+        return Rules(stls="answer", require_stls=True, edits=edits)
+    if manner.mode == "hide":
+        edits = Edits(remove_stls=True, remove_channel_binding=server_tls)
+        return Rules(stls="refuse", edits=edits)
+    if server_tls:
+        return Rules(stls="answer", edits=Edits(remove_channel_binding=True))
+    return Rules(stls="upgrade") if manner.mode == "intercept" else None
