@@ -68,6 +68,8 @@ class PuttyWriter:
         tz: Time zone of the header; the machine's if it is None.
     """
 
+    __slots__ = ("_begun", "_exact", "_held", "_tz")
+
     def __init__(self, mode: PuttyMode = "printable", tz: tzinfo | None = None) -> None:
         self._exact = mode == "all"
         self._tz = tz

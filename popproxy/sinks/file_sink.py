@@ -17,10 +17,9 @@ import errno
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import tzinfo
 
-from popproxy.formats import Kind, PuttyMode, writer_for
+from popproxy.formats import Kind, PuttyMode, Writer, writer_for
 from popproxy.records import GapRecord, Record, SessionStart
 from popproxy.sinks.backlog import QUEUE_OCTETS, SLOW, Entry, Loss, gap_after
 from popproxy.sinks.base import Notices
@@ -87,12 +86,15 @@ class FileSink(QueuedSink):
         self._template = Template(path_template)
         notices = Notices(f"--{kind} {path_template}", on_notice)
 
+        def make_writer() -> Writer:
+            return writer_for(kind, putty_mode=putty_mode, tz=tz)
+
         def make_outputs(on_lost: Callable[[Record], None]) -> FileOutputs:
             return FileOutputs(
                 self._template,
                 lambda path: Output(
                     FileTarget(path, lines=kind != "putty", notices=notices),
-                    lambda: writer_for(kind, putty_mode=putty_mode, tz=tz),
+                    make_writer,
                     notices=notices,
                     on_lost=on_lost,
                 ),
@@ -114,12 +116,6 @@ class FileSink(QueuedSink):
             SinkError: They cannot; the message says why and what to do.
         """
         check_path(self._template)
-
-
-@dataclass(slots=True)
-class _Session:
-    server: tuple[str, int]
-    output: Output | None = None
 
 
 class FileOutputs:
@@ -148,13 +144,15 @@ class FileOutputs:
             notices: Where to tell people about names that would be shared.
         """
         self._template = template
+        self._per_server = template.per_server
         self._make_output = make_output
         self._shared = shared
         self._server = server
         self._tz = tz
         self._open_files = open_files
         self._notices = notices
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._own: OrderedDict[str, Output] = OrderedDict()  # by session, if each has its own
+        self._servers: OrderedDict[str, tuple[str, int]] = OrderedDict()  # else: by session
         self._common: dict[tuple[str, int], Output] = {}
         self._paths: dict[str, Output] = {}
         self._open: OrderedDict[Output, None] = OrderedDict()
@@ -188,34 +186,42 @@ class FileOutputs:
         return [*gaps, *self._forget_silent()]
 
     def _forget(self, session_id: str) -> Output | None:
-        session = self._sessions.pop(session_id, None)
-        if session is None or session.output is None or self._shared:
-            return None
-        session.output.end()
-        return session.output
+        self._servers.pop(session_id, None)
+        output = self._own.pop(session_id, None)
+        if output is not None:
+            output.end()
+        return output
 
     def _forget_silent(self) -> list[Output]:
         """End sessions beyond `SESSIONS`: the end of some of them was lost."""
         ended = []
-        while len(self._sessions) > SESSIONS:
-            output = self._forget(next(iter(self._sessions)))
-            if output is not None:
-                ended.append(output)
+        while len(self._servers) > SESSIONS:
+            self._servers.popitem(last=False)
+        while len(self._own) > SESSIONS:
+            _, output = self._own.popitem(last=False)
+            output.end()
+            ended.append(output)
         return ended
 
     def _output_of(self, record: Record) -> Output:
-        session = self._sessions.get(record.session.id)
-        if session is None:
-            server = server_of(record) if isinstance(record, SessionStart) else self._server
-            session = self._sessions[record.session.id] = _Session(server)
+        if self._shared:
+            return self._shared_output(record)
+        session = record.session.id
+        output = self._own.get(session)
+        if output is None:
+            output = self._own[session] = self._own_output(record, self._server_of(record))
         else:
-            self._sessions.move_to_end(record.session.id)
-        if session.output is None:
-            find = self._shared_output if self._shared else self._own_output
-            session.output = find(record, session.server)
-        return session.output
+            self._own.move_to_end(session)
+        return output
 
-    def _shared_output(self, record: Record, server: tuple[str, int]) -> Output:
+    def _server_of(self, record: Record) -> tuple[str, int]:
+        return server_of(record) if isinstance(record, SessionStart) else self._server
+
+    def _shared_output(self, record: Record) -> Output:
+        server, session = self._server, record.session.id
+        if self._per_server:  # else nothing need be kept of a session
+            server = self._servers.setdefault(session, self._server_of(record))
+            self._servers.move_to_end(session)
         if server not in self._common:
             path = self._path(record, server)
             self._common[server] = self._paths.get(path) or self._new_output(path)
@@ -286,8 +292,6 @@ class FileOutputs:
         self._common = {
             server: output for server, output in self._common.items() if output not in ended
         }
-        for session in self._sessions.values():
-            session.output = None
         return ended
 
     def end(self) -> Iterable[Output]:

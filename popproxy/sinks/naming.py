@@ -73,6 +73,11 @@ class Template:
         return self.uses("S")
 
     @property
+    def per_server(self) -> bool:
+        """Whether each server gets a file of its own, by `&H` or `&P`."""
+        return self.uses("H") or self.uses("P")
+
+    @property
     def fixed_directory(self) -> str:
         """The directory up to the first component that depends on an escape; may be empty."""
         directory = self.text.rpartition("/")[0] or ("/" if self.text.startswith("/") else "")

@@ -11,7 +11,6 @@ import bisect
 import errno
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -38,6 +37,22 @@ class Output:
         blocked_since: Monotonic time since which there was no room; 0 if there is.
     """
 
+    __slots__ = (
+        "_chunk",
+        "_ended",
+        "_ending",
+        "_entries",
+        "_make_writer",
+        "_notices",
+        "_on_lost",
+        "_predecessor",
+        "_writer",
+        "blocked_since",
+        "failing",
+        "retry_at",
+        "target",
+    )
+
     def __init__(
         self,
         target: Target,
@@ -62,11 +77,11 @@ class Output:
         self._writer = make_writer()
         self._notices = notices
         self._on_lost = on_lost
-        self._entries: deque[tuple[int, int, Record]] = deque()
+        self._entries: list[tuple[int, int, Record]] = []  # no deque: an empty one takes 760 octets
         self._ending = False
         self._ended = False
         self._predecessor: Output | None = None
-        self._chunk = _Chunk()
+        self._chunk = _NO_CHUNK
 
     @property
     def unwritten(self) -> int:
@@ -144,18 +159,19 @@ class Output:
             return None
         if self._chunk.octets:
             self._write()
-        written, self._chunk = self._chunk, _Chunk()
+        written, self._chunk = self._chunk, _NO_CHUNK
         return written.weight, written.count
 
     def _fill(self, turns: Turns) -> None:
-        chunk = self._chunk
-        chunk.filled = True
+        chunk = self._chunk = _Chunk(filled=True)
         chunk.number = self._entries[0][0] if self._entries else 0
-        while self._entries and chunk.weight < CHUNK:
-            _, weight, record = self._entries.popleft()
+        for _, weight, record in self._entries:
+            if chunk.weight >= CHUNK:
+                break
             chunk.records.append(record)
             chunk.weight += weight
             chunk.count += weight > 0
+        del self._entries[: len(chunk.records)]
         if self._ending and not self._entries:
             self._ended = chunk.ends = True
         self._encode(turns)
@@ -266,3 +282,7 @@ class _Chunk:
         """Give the end of the last record that is written whole."""
         borders = [0, *itertools.accumulate(map(len, self.parts))]
         return borders[bisect.bisect_right(borders, self.done) - 1]
+
+
+_NO_CHUNK = _Chunk()
+"""What all outputs that have nothing on its way have in common; never changed."""

@@ -103,6 +103,18 @@ def _wait_for_room(descriptor: int) -> None:
 class FileTarget:
     """A file, FIFO or device that is opened by its name."""
 
+    __slots__ = (
+        "_descriptor",
+        "_device",
+        "_end",
+        "_inode",
+        "_lines",
+        "_notices",
+        "_regular",
+        "_torn",
+        "name",
+    )
+
     def __init__(self, path: str, *, lines: bool, notices: Notices) -> None:
         """Remember the name; nothing is opened yet.
 
@@ -116,7 +128,8 @@ class FileTarget:
         self._notices = notices
         self._descriptor: int | None = None
         self._regular = False
-        self._identity: tuple[int, int] | None = None  # device and inode written to last
+        self._device: int | None = None  # written to last, as is the inode
+        self._inode = 0
         self._end = 0  # the file's size when it was written to last
         self._torn = False  # the last record is incomplete and could not be cut off
 
@@ -131,13 +144,14 @@ class FileTarget:
         if self._descriptor is None:
             self._descriptor = self._open()
         status = os.fstat(self._descriptor)
-        identity = (status.st_dev, status.st_ino)
-        known, self._identity = self._identity, identity
-        if known is None:
+        device, inode = self._device, self._inode
+        self._device, self._inode = status.st_dev, status.st_ino
+        if device is None:
             return False
         if not self._regular:
             return opened  # Who reads a FIFO now did not see what went through it before.
-        replaced = known != identity or status.st_size < self._end
+        same = (device, inode) == (status.st_dev, status.st_ino)
+        replaced = not same or status.st_size < self._end
         if replaced:
             self._end = 0
         return replaced
