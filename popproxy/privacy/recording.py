@@ -23,6 +23,9 @@ _MAX_USERS = 16
 """Names of one session that get pseudonyms; more than that are no longer told apart."""
 
 
+_NONE: frozenset[int] = frozenset()  # Python makes another each time, of 216 octets
+
+
 class Start(NamedTuple):
     """How an overlong line began."""
 
@@ -119,7 +122,7 @@ class Recording:
         self.client_line: Start | None = None
         self.server_line: LongLine | Start | None = None
         self.crlf_seen = self.split_pass = False
-        self.hidden: frozenset[int] = frozenset()
+        self.hidden = _NONE
         self.message_begun = False
         self.injected: tuple[Side, ...] = ()
         self.in_step = True

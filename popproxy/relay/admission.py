@@ -61,9 +61,9 @@ class Admission:
         self._total += 1
         self._by_address[client[0]] += 1
 
-    def leave(self, client: Address) -> None:
+    def leave(self, host: str) -> None:
         """Note that a client that was let in has gone."""
         self._total -= 1
-        self._by_address[client[0]] -= 1
-        if not self._by_address[client[0]]:
-            del self._by_address[client[0]]
+        self._by_address[host] -= 1
+        if not self._by_address[host]:
+            del self._by_address[host]

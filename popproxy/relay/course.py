@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import trio
 
@@ -30,6 +30,21 @@ _POLL = 0.02
 """Seconds between two looks at what a leg has not taken yet."""
 
 
+_NONE: frozenset[LegName] = frozenset()  # Python makes another each time, of 216 octets
+
+
+class Owner(Protocol):
+    """Whose course it is."""
+
+    def halt(self) -> None:
+        """Move nothing any more: the session has been told to end."""
+        ...
+
+    def finish(self) -> None:
+        """End: the session has been told to, and the last of its tasks is over."""
+        ...
+
+
 class Course:
     """The state of a session that is under way.
 
@@ -38,7 +53,7 @@ class Course:
         service: What it shares with the other sessions of its route.
         client: The client's leg.
         server: The server's leg, once there is one.
-        server_address: The server's address, likewise.
+        server_address: The server's address, likewise, until the beginning is recorded.
         observer: Reads along, once the session's beginning is recorded.
         under_tls: Legs under TLS.
         reason: Why the session ends, and the cause in words; the first one stays.
@@ -48,13 +63,12 @@ class Course:
         lost: Sides whose leg is lost.
         held: How many pumps do not read because they wait for something but a leg.
         busy: Whether the legs are in other hands than the pumps'.
-        on_end: Called at once when the session is told to end, so that nothing moves any more.
-        on_over: Called when it has been told to end, and the last of its tasks is over.
         at_border: Whether a line of ours could follow what the client was sent (P27).
     """
 
     __slots__ = (
         "_nursery",
+        "_owner",
         "_scopes",
         "_tasks",
         "aborting",
@@ -67,8 +81,6 @@ class Course:
         "id",
         "lost",
         "observer",
-        "on_end",
-        "on_over",
         "reason",
         "server",
         "server_address",
@@ -82,7 +94,7 @@ class Course:
         service: Service,
         client: Leg,
         nursery: trio.Nursery,
-        on_over: Callable[[], None],
+        owner: Owner,
     ) -> None:
         """Begin.
 
@@ -91,20 +103,19 @@ class Course:
             service: What the session shares with the other sessions of its route.
             client: The client's leg.
             nursery: Where the session's tasks run.
-            on_over: See the attribute.
+            owner: Hears of its end.
         """
         self.id = session_id
         self._nursery = nursery
         self._scopes: tuple[trio.CancelScope, ...] = ()
         self._tasks = 0
-        self.on_end: Callable[[], None] | None = None
-        self.on_over = on_over
+        self._owner = owner
         self.service = service
         self.client = client
         self.server: Leg | None = None
         self.server_address: Address | None = None
         self.observer: Observer | None = None
-        self.under_tls: frozenset[LegName] = frozenset()
+        self.under_tls = _NONE
         self.reason: tuple[str, str | None] | None = None
         self.aborting = False
         self.ending = False
@@ -140,7 +151,7 @@ class Course:
             self._scopes = tuple(each for each in self._scopes if each is not scope)
             self._tasks -= 1
             if self.ending and not self._tasks:
-                self.on_over()
+                self._owner.finish()
 
     def fail(self, error: Exception) -> None:
         """End the session because of a defect, and tell people where that is (P57)."""
@@ -185,11 +196,10 @@ class Course:
         if self.ending:
             return
         self.ending = True
-        if self.on_end is not None:
-            self.on_end()
+        self._owner.halt()
         self.cancel_tasks()
         if not self._tasks:
-            self.on_over()
+            self._owner.finish()
 
     def take_client(self, encrypted: Encrypted) -> None:
         """Go on with the client's leg under TLS."""

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from popproxy.pop3 import Side
 from popproxy.relay.legs import Leg
-from popproxy.relay.poller import Wake
+
+
+class Mover(Protocol):
+    """What is needed of the pumps."""
+
+    def wake(self, outward: Lane) -> None:
+        """Go on with both directions of a leg; see `Pumps.wake`."""
+        ...
 
 
 class Lane:
-    """One direction.
+    """One direction. To be called when something can be done with the sender's leg.
 
     Attributes:
         side: Who sends.
         source: The sender's leg.
         target: The leg that it leads to.
-        wake: Goes on with both directions of the sender's leg.
         rest: Octets that were read, and that the other leg has not taken yet.
         busy: A task finishes what was begun; nothing is read until it has.
         done: Nothing more is read.
         mask: What the sender's leg is watched for.
     """
 
-    __slots__ = ("busy", "done", "mask", "rest", "side", "source", "target", "wake")
+    __slots__ = ("_mover", "busy", "done", "mask", "rest", "side", "source", "target")
 
-    def __init__(self, side: Side, source: Leg, target: Leg, wake: Wake) -> None:
+    def __init__(self, side: Side, source: Leg, target: Leg, mover: Mover) -> None:
         self.side = side
         self.source = source
         self.target = target
-        self.wake = wake
+        self._mover = mover
         self.rest: memoryview | None = None
         self.busy = False
         self.done = False
         self.mask = 0
+
+    def __call__(self) -> None:
+        """Go on."""
+        self._mover.wake(self)

@@ -24,7 +24,7 @@ then free to be put under it, and new pumps go on with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -36,7 +36,7 @@ from popproxy.relay.legs import LegLost
 from popproxy.relay.observer import Observer
 from popproxy.relay.poller import BUDGET
 from popproxy.relay.service import permanent_failure, temporary_failure
-from popproxy.relay.stops import Accepted, Stops
+from popproxy.relay.stops import Accepted, Owner, Stops
 from popproxy.relay.translation import Step, Translation
 
 
@@ -50,7 +50,7 @@ class Pumps:
         "_log_required",
         "_moved",
         "_observer",
-        "_on_over",
+        "_owner",
         "_server",
         "_stopped",
         "answering",
@@ -62,7 +62,7 @@ class Pumps:
         course: Course,
         observer: Observer,
         translation: Translation | None,
-        on_over: Callable[[Accepted | None], None],
+        owner: Owner,
     ) -> None:
         """Prepare; `start` moves octets.
 
@@ -70,18 +70,17 @@ class Pumps:
             course: The session.
             observer: Its observer.
             translation: What is changed; None if nothing is.
-            on_over: Called once, when the session has ended, or when TLS has to begin: what it has
-                to follow; None if the session has ended.
+            owner: Hears of their end, once.
         """
         self._course = course
         self._observer = observer
-        self._on_over = on_over
+        self._owner = owner
         self.translation = translation
         self._clock = course.service.clock
         self._log_required = course.service.policy.require_log
         client, server = course.leg(Side.CLIENT), course.leg(Side.SERVER)
-        self._client = Lane(Side.CLIENT, client, server, self._wake_client)
-        self._server = Lane(Side.SERVER, server, client, self._wake_server)
+        self._client = Lane(Side.CLIENT, client, server, self)
+        self._server = Lane(Side.SERVER, server, client, self)
         self._stopped = False
         self.answering = False
         """A line of our own is on its way to the client."""
@@ -111,25 +110,17 @@ class Pumps:
         """Move nothing any more."""
         self._stopped = True
         for lane in (self._client, self._server):
-            lane.source.watch(lane.wake, 0)
+            lane.source.watch(lane, 0)
 
-    def _wake_client(self) -> None:
-        """Go on, for something can be done with the client's leg."""
-        self._wake(self._client, self._server)
-
-    def _wake_server(self) -> None:
-        """The same for the server's leg."""
-        self._wake(self._server, self._client)
-
-    def _wake(self, outward: Lane, inward: Lane) -> None:
-        """Go on with both directions of a leg.
+    def wake(self, outward: Lane) -> None:
+        """Go on with both directions of a leg, for something can be done with it.
 
         Args:
             outward: What its peer sends.
-            inward: What its peer is sent.
         """
         if self._stopped:
             return
+        inward = self._server if outward is self._client else self._client
         try:
             if inward.rest is not None and not inward.busy:
                 self._send(inward, inward.rest)
@@ -159,7 +150,7 @@ class Pumps:
                 break
             budget -= len(data)
             if budget <= 0:
-                source.soon(lane.wake)
+                source.soon(lane)
                 break
         self._watch_both()
 
@@ -177,7 +168,7 @@ class Pumps:
             mask |= leg.writes_when
         if mask != outward.mask:
             outward.mask = mask
-            leg.watch(outward.wake, mask)
+            leg.watch(outward, mask)
 
     def _pass(self, lane: Lane, data: bytes) -> None:
         """Observe what one side sent, and send it on; the other way round if that can be."""
@@ -280,7 +271,7 @@ class Pumps:
         ):
             return
         self.stop()
-        self._on_over(None)
+        self._owner.pumped(None)
 
     async def _end_later(self, lane: Lane, held: bytes) -> None:
         """Pass on what was held back, and the end or the loss behind it."""
@@ -395,4 +386,4 @@ class Pumps:
         """Stop both directions, so that TLS can begin."""
         self.stop()
         self._course.cancel_tasks()
-        self._on_over(accepted)
+        self._owner.pumped(accepted)

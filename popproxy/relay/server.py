@@ -43,6 +43,7 @@ class _Server:
         self._ids = SessionIds()
         self._recorded_refusals = diagnostics.Limiter(interval=1.0, burst=REFUSALS_RECORDED)
         self._told_refusals = diagnostics.Limiter(interval=10.0)
+        self._on_ended = self._ended  # one for all sessions, as each mention makes another
 
     def welcome(
         self, listener: Listener, service: Service, client: socket.socket, address: Address
@@ -64,10 +65,10 @@ class _Server:
                     client_address=address,
                     listener=listener.address,
                     nursery=self._nursery,
-                    on_ended=self._ended,
+                    on_ended=self._on_ended,
                 )
             except BaseException:
-                self._admission.leave(address)
+                self._admission.leave(address[0])
                 raise
             self.housekeeper.add(session)
             session.start()
@@ -76,7 +77,7 @@ class _Server:
             diagnostics.warn("session-not-begun", where=diagnostics.whereabouts(error))
 
     def _ended(self, session: RelaySession) -> None:
-        self._admission.leave(session.client_address)
+        self._admission.leave(session.client_host)
         self.housekeeper.remove(session)
 
     def end_all(self, reason: str) -> None:

@@ -13,6 +13,7 @@ for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import trio
 
@@ -24,10 +25,24 @@ from popproxy.relay.loops import Address
 from popproxy.relay.observer import Observer
 from popproxy.relay.opening import open_session
 from popproxy.relay.pumps import Pumps
-from popproxy.relay.service import Service
+from popproxy.relay.service import Moment, Service
 from popproxy.relay.stls import begin_tls
 from popproxy.relay.stops import Accepted
 from popproxy.relay.translation import Translation
+
+
+class _Begun(NamedTuple):
+    """What a session's first record tells of its beginning.
+
+    Attributes:
+        client: Where the client connects from.
+        listener: Where it connected to.
+        at: When.
+    """
+
+    client: Address
+    listener: Address
+    at: Moment
 
 
 class RelaySession:
@@ -35,7 +50,7 @@ class RelaySession:
 
     Attributes:
         id: The session's name.
-        client_address: Where the client connects from.
+        client_host: Where the client connects from.
     """
 
     __slots__ = (
@@ -44,7 +59,6 @@ class RelaySession:
         "_dirty",
         "_end_recorded",
         "_finished",
-        "_listener",
         "_login_seen",
         "_moved",
         "_moved_at",
@@ -52,7 +66,7 @@ class RelaySession:
         "_pumps",
         "_service",
         "_started",
-        "client_address",
+        "client_host",
         "id",
     )
 
@@ -79,12 +93,10 @@ class RelaySession:
             on_ended: Called once when it has ended: its end is recorded, its legs are closed.
         """
         self.id = session_id
-        self.client_address = client_address
+        self.client_host = client_address[0]
         self._service = service
-        self._course = Course(session_id, service, client, nursery, self._finish)
-        self._course.on_end = self._stop
-        self._listener = listener
-        self._begun = service.now()
+        self._course = Course(session_id, service, client, nursery, self)
+        self._begun: _Begun | None = _Begun(client_address, listener, service.now())
         self._on_ended = on_ended
         self._pumps: Pumps | None = None
         self._end_recorded = False
@@ -148,7 +160,7 @@ class RelaySession:
         self._record_end()
         if opened.last_line:
             await course.farewell(opened.last_line)
-        self._over(None)
+        self.pumped(None)
 
     def _relay(self, first: bytes) -> None:
         """Relay with the legs as they are now; octets of the server may have been read before."""
@@ -159,11 +171,11 @@ class RelaySession:
         translation = Translation(rules) if rules is not None else None
         course.busy = False
         assert course.observer is not None  # noqa: S101 - says so to the type checker
-        self._pumps = Pumps(course, course.observer, translation, self._over)
+        self._pumps = Pumps(course, course.observer, translation, self)
         self._pumps.start(first)
 
-    def _over(self, accepted: Accepted | None) -> None:
-        """The pumps are over: TLS has to begin, or the session has ended."""
+    def pumped(self, accepted: Accepted | None) -> None:
+        """See `popproxy.relay.stops.Owner`."""
         course = self._course
         course.busy = True
         if accepted is None or self._service.encryption is None:
@@ -181,8 +193,8 @@ class RelaySession:
         else:
             course.finish()
 
-    def _stop(self) -> None:
-        """Move nothing any more."""
+    def halt(self) -> None:
+        """See `popproxy.relay.course.Owner`."""
         if self._pumps is not None:
             self._pumps.stop()
 
@@ -211,15 +223,17 @@ class RelaySession:
 
     def _record_start(self) -> Observer:
         """Record the beginning, as soon as it is known where the session leads to."""
-        course = self._course
+        course, begun = self._course, self._begun
+        assert begun is not None  # noqa: S101 - it is recorded once
         course.observer = self._service.begin(
             self.id,
-            self.client_address,
-            self._listener,
+            begun.client,
+            begun.listener,
             course.server_address,
-            self._begun,
+            begun.at,
             tls="client" in course.under_tls,
         )
+        self._begun = course.server_address = None  # which is not needed any more
         return course.observer
 
     def _record_end(self) -> None:
@@ -234,13 +248,13 @@ class RelaySession:
             reason = (f"{course.ended[0].value}-closed" if course.ended else "shutdown"), None
         observer.finish(*reason, course.clock())
 
-    def _finish(self) -> None:
-        """Record the end and close the legs, whatever becomes of the record."""
+    def finish(self) -> None:
+        """Record the end and close the legs; see `popproxy.relay.course.Owner`."""
         course = self._course
         if self._finished:
             return
         self._finished = True
-        self._stop()
+        self.halt()
         try:
             self._record_end()
         except Exception as error:  # noqa: BLE001 - P57: one connection never ends the server

@@ -72,6 +72,18 @@ class Way(Protocol):
         ...
 
 
+class Owner(Protocol):
+    """Whose pumps they are."""
+
+    def pumped(self, accepted: Accepted | None) -> None:
+        """Go on: the session has ended, or TLS has to begin.
+
+        Args:
+            accepted: What TLS has to follow; None if the session has ended.
+        """
+        ...
+
+
 class Stops:
     """Goes through the stops of a step."""
 

@@ -62,11 +62,11 @@ def test_p55_caps_in_all_and_per_address() -> None:
     admission.enter(("127.0.0.2", 1), ())
     with pytest.raises(Refused, match="too many connections, try again"):
         admission.enter(("127.0.0.3", 1), ())
-    admission.leave(("127.0.0.1", 1))
+    admission.leave("127.0.0.1")
     admission.enter(("127.0.0.3", 1), ())
-    admission.leave(("127.0.0.3", 1))
-    admission.leave(("127.0.0.2", 1))
-    admission.leave(("127.0.0.1", 2))
+    admission.leave("127.0.0.3")
+    admission.leave("127.0.0.2")
+    admission.leave("127.0.0.1")
     assert not admission._by_address  # addresses that have gone are forgotten
 
 
