@@ -97,7 +97,7 @@ class Learned:
 
     def __init__(self) -> None:
         self._secrets: tuple[bytes, ...] = ()
-        self._heads: tuple[bytes, ...] = ()  # by length
+        self._heads: tuple[bytes, ...] = ()  # by length; see `rest`
         # Lines without secrets, the last one first: servers say the same again and again.
         self._clean: tuple[bytes, ...] = ()
         self._echoes: tuple[tuple[bytes, int], ...] = ()  # see expect_echo
@@ -118,7 +118,7 @@ class Learned:
     @property
     def active(self) -> bool:
         """Whether there is anything to look for."""
-        return self.overflowed or bool(self._heads or self._echoes)
+        return self.overflowed or bool(self._secrets or self._echoes)
 
     def learn(self, secrets: Iterable[bytes]) -> None:
         """Remember secrets.
@@ -134,16 +134,26 @@ class Learned:
                 self.overflow()
                 continue
             self._secrets += (secret,)
-            self._joined, self._samples = b"", _NONE
-            self._clean = ()
-            if self._size <= _MAX_JOINED:
-                self._joined = folded(b"\n".join(self._secrets))
-            for head in {packed(form.text[:HEAD]) for form in forms(secret)}:
-                # A head that holds another cannot be there without it.
-                if not any(other in head for other in self._heads):
-                    self._heads = (*(other for other in self._heads if head not in other), head)
-            self._heads = tuple(sorted(self._heads, key=len))
-            self._shortest = len(self._heads[0])
+            self.rest()
+
+    def rest(self) -> None:
+        """Keep the secrets alone; what the search needs besides is made again when it is needed."""
+        self._heads = self._clean = ()
+        self._joined, self._samples = b"", _NONE
+        self._shortest = 0
+
+    def _prepare(self) -> tuple[bytes, ...]:
+        """Make what the search needs; there is a secret. Gives the heads."""
+        found = {packed(form.text[:HEAD]) for secret in self._secrets for form in forms(secret)}
+        heads: tuple[bytes, ...] = ()
+        for head in sorted(found, key=len):
+            # A head that holds another cannot be there without it.
+            if not any(other in head for other in heads):
+                heads += (head,)
+        if self._size <= _MAX_JOINED:
+            self._joined = folded(b"\n".join(self._secrets))
+        self._heads, self._shortest = heads, len(heads[0])
+        return heads
 
     def expect_echo(self, before: bytes, begun: bytes) -> None:
         """Remember how a line with a secret begins, to know it in an answer that cut it short.
@@ -162,9 +172,8 @@ class Learned:
     def overflow(self) -> None:
         """Note that a secret came that cannot be kept; from here on everything counts as one."""
         self.overflowed = True
-        self._clean = ()
-        self._secrets = self._heads = ()
-        self._joined, self._samples = b"", _NONE
+        self._secrets = ()
+        self.rest()
 
     def find(self, data: bytes) -> Found:
         """Look for secrets.
@@ -174,13 +183,14 @@ class Learned:
         """
         if self.overflowed:
             return Found([(0, len(data))]) if data else NOTHING
-        if len(data) < self._shortest or not self._heads:
+        if len(data) < self._shortest or not self._secrets:
             return NOTHING
-        if self._suspect(packed(data)):
+        heads = self._heads or self._prepare()
+        if _suspect(heads, packed(data)):
             return self._locate(data)
         if b"=" in data or b"%" in data:
             for text in unescaped_texts(folded(data)):
-                if self._suspect(packed(text)):
+                if _suspect(heads, packed(text)):
                     return self._locate(data)
         return NOTHING
 
@@ -252,12 +262,6 @@ class Learned:
             (at, at + _RUN) for at in range(len(line) - _RUN + 1) if line[at : at + _RUN] in samples
         ]
 
-    def _suspect(self, text: bytes) -> bool:
-        for head in self._heads:  # noqa: SIM110 - `any` takes three times as long on a short line
-            if head in text:
-                return True
-        return False
-
     def _locate(self, data: bytes) -> Found:
         spans: list[Span] = []
         open_at: list[int] = []
@@ -268,6 +272,14 @@ class Learned:
                     if form.packed == (searched is not text):
                         _search(searched, form, spans, open_at)
         return Found(united(spans), min(open_at, default=None))
+
+
+def _suspect(heads: Sequence[bytes], text: bytes) -> bool:
+    """Tell whether one of some heads is in a packed text."""
+    for head in heads:  # noqa: SIM110 - `any` takes three times as long on a short line
+        if head in text:
+            return True
+    return False
 
 
 def _search(text: Text, form: Form, spans: list[Span], open_at: list[int]) -> None:

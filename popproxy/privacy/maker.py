@@ -105,6 +105,10 @@ class Maker:
             self._time = self._started_at + timedelta(0, 0, (at - self.started_ns) // 1000)
         return self._time
 
+    def rest(self) -> None:
+        """Forget the last time that was asked for."""
+        self._at, self._time = self.started_ns, self._started_at
+
     def session(self) -> SessionPart:
         """Number the next record."""
         self._seq += 1

@@ -249,6 +249,13 @@ class Recorder:
         out, known.out = known.out, []
         return out
 
+    def rest(self) -> None:
+        """Keep in memory only what cannot be made again: the session is silent."""
+        known = self._known
+        known.cited = None
+        known.learned.rest()
+        known.make.rest()
+
     def finding(
         self,
         code: FindingCode,

@@ -40,8 +40,7 @@ class Observer:
     """Reads one session along.
 
     Attributes:
-        border: Whether a line of ours could follow what the server sent; None if the log is not
-            required.
+        border: Where a line of ours could follow what the server sent, if the log is required.
         unread: What was sent on and is still to be read; see `catch_up`.
     """
 
@@ -208,6 +207,10 @@ class Observer:
             self._held_since = 0
             return self._read(at, lambda: self._parser.flush(at))
         return ()
+
+    def rest(self) -> None:
+        """Keep less in memory: nothing has passed for a while."""
+        self._recorder.rest()
 
     def own_answer(self, line: bytes, at: int) -> Sequence[Event]:
         """Read and record a response of popproxy's own, as if the server had sent it.

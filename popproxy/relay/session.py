@@ -137,7 +137,9 @@ class RelaySession:
             self._dirty = True
         if self._dirty and not course.held:  # a pump may have octets in hand that were read
             events = observer.housekeeping(at)
-            self._dirty = events is not None
+            self._dirty = events is not None or now == self._moved_at
+            if not self._dirty:
+                observer.rest()
             translation = self._pumps.translation if self._pumps is not None else None
             if events and translation is not None:
                 translation.read_elsewhere(events, observer.due)
