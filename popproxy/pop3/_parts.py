@@ -31,8 +31,6 @@ class Parts:
     """What a session knows.
 
     Attributes:
-        client: Octets of the client that are held.
-        server: Octets of the server that are held.
         client_content: The search for the end of a message that the client sends, if it does.
         server_content: The search for the end of a multi-line response, if one is under way.
         client_of: The command that the client's content belongs to.
@@ -56,8 +54,9 @@ class Parts:
     """
 
     __slots__ = (
+        "_client",
         "_noted",
-        "client",
+        "_server",
         "client_content",
         "client_of",
         "commands",
@@ -70,7 +69,6 @@ class Parts:
         "pipelines",
         "queue",
         "resumable",
-        "server",
         "server_content",
         "server_of",
         "state",
@@ -79,8 +77,8 @@ class Parts:
     )
 
     def __init__(self, *, tls: bool, max_pending: int) -> None:
-        self.client = Stream()
-        self.server = Stream()
+        self._client: Stream | None = None
+        self._server: Stream | None = None
         self.client_content: Content | None = None
         self.server_content: Content | None = None
         self.client_of: Waiting | None = None
@@ -104,9 +102,30 @@ class Parts:
         """Name the type and no content (P13)."""
         return "<Parts>"
 
+    @property
+    def client(self) -> Stream:
+        """Octets of the client that are held."""
+        if self._client is None:
+            self._client = Stream()
+        return self._client
+
+    @property
+    def server(self) -> Stream:
+        """Octets of the server that are held."""
+        if self._server is None:
+            self._server = Stream()
+        return self._server
+
     def stream(self, side: Side) -> Stream:
         """The octets of a side that are held."""
         return self.client if side is Side.CLIENT else self.server
+
+    def rest(self) -> None:
+        """Keep no stream that holds nothing; the next octets make another."""
+        if self._client is not None and self._client.untouched:
+            self._client = None
+        if self._server is not None and self._server.untouched:
+            self._server = None
 
     def content(self, side: Side) -> Content | None:
         """The content that a side is sending, if it is."""
@@ -121,11 +140,10 @@ class Parts:
             side: Who sent it.
             data: What the read brought, at least one octet.
         """
-        stream, size = self.stream(side), len(data)
+        stream, size = self._client if side is Side.CLIENT else self._server, len(data)
         return not (
             data.find(b"\n") != size - 1
-            or stream.buffer
-            or stream.head
+            or (stream is not None and (stream.buffer or stream.head))
             or self.content(side) is not None
             or self.opaque
             or self.waiting_for_tls

@@ -89,6 +89,11 @@ class Stream:
         return "<Stream>"
 
     @property
+    def untouched(self) -> bool:
+        """Whether a new stream is as good."""
+        return not (self._buffer or self.head or self.ended)
+
+    @property
     def buffer(self) -> bytearray:
         """The octets held, to be read only."""
         return self._buffer

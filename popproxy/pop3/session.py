@@ -120,10 +120,10 @@ class Session:
         """Whether `flush` would give something out."""
         parts = self._parts
         return parts.held is not None or any(
-            len(stream) and (parts.opaque or content is not None)
-            for stream, content in (
-                (parts.client, parts.client_content),
-                (parts.server, parts.server_content),
+            (parts.opaque or content is not None) and len(parts.stream(side))
+            for side, content in (
+                (Side.CLIENT, parts.client_content),
+                (Side.SERVER, parts.server_content),
             )
         )
 
@@ -200,6 +200,10 @@ class Session:
             elif (content := parts.content(side)) is not None:
                 parts.give_content(side, content.spare(parts.stream(side)), at, out)
         return out
+
+    def rest(self) -> None:
+        """Keep in memory only what cannot be made again: nothing has come for a while."""
+        self._parts.rest()
 
     def tls_started(self, at: int) -> list[Event]:
         """Tell that TLS has begun on both sides; what follows is what came out of it.

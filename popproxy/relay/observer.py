@@ -2,8 +2,8 @@
 
 `observe` is synchronous: parser, recorder and hub do their work in one go, in the order in which
 things happened, over both directions. What passes as it is in any case need not wait for that: it
-is sent on first, and waits in `unread` until all connections that are ready have been seen to.
-Whatever else is asked of the observer meanwhile finds that done (`catch_up`).
+is sent on first, and waits in `unread` until all connections that are ready have been seen to, or
+until the observer is asked for anything else (`catch_up`).
 
 Whatever goes wrong in there is no reason to stop or to alter the traffic (P25). An exception of
 the parser, the recorder or the hub ends the reading of this session, not the session: a record
@@ -30,8 +30,7 @@ from popproxy.relay.record_hub import RecordHub
 FLUSH_AFTER = 500_000_000
 """Nanoseconds after which content that fills no piece yet is recorded all the same (P64)."""
 
-_TLS_HANDSHAKE = 0x16
-"""The first octet of a TLS handshake record (RFC 8446, section 5.1)."""
+_TLS_HANDSHAKE = 0x16  # the first octet of a TLS handshake record (RFC 8446, section 5.1)
 
 _failures = diagnostics.Limiter(interval=10.0, burst=5)
 
@@ -210,6 +209,7 @@ class Observer:
 
     def rest(self) -> None:
         """Keep less in memory: nothing has passed for a while."""
+        self._parser.rest()
         self._recorder.rest()
 
     def own_answer(self, line: bytes, at: int) -> Sequence[Event]:
