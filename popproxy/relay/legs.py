@@ -185,11 +185,12 @@ class SocketLeg:
         "emptied",
         "octets_in",
         "octets_out",
-        "reads_when",
         "stalled",
-        "truncated",
-        "writes_when",
     )
+
+    truncated: bool = False
+    reads_when: int = READING
+    writes_when: int = WRITING
 
     def __init__(self, connected: socket.socket) -> None:
         """Take a socket over; it is closed by the leg from now on.
@@ -208,10 +209,7 @@ class SocketLeg:
         self.octets_in = 0
         self.octets_out = 0
         self.stalled = False
-        self.truncated = False
         self.emptied = True
-        self.reads_when = READING
-        self.writes_when = WRITING
 
     def receive(self) -> bytes | None:
         """See `Leg.receive`."""

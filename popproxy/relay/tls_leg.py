@@ -31,7 +31,17 @@ RECORD = 16 * 1024
 class TlsLeg(SocketLeg):
     """A leg whose handshake is done. See `Leg` for its attributes and methods."""
 
-    __slots__ = ("_before_close", "_end_due", "_leg", "_name", "_over", "_tls")
+    __slots__ = (
+        "_before_close",
+        "_end_due",
+        "_leg",
+        "_name",
+        "_over",
+        "_tls",
+        "reads_when",
+        "truncated",
+        "writes_when",
+    )
 
     def __init__(
         self,
@@ -55,6 +65,9 @@ class TlsLeg(SocketLeg):
         self._name = name
         self._before_close = before_close
         self._end_due = False  # a half-close was asked for
+        self.reads_when = READING
+        self.writes_when = WRITING
+        self.truncated = False
         self._over = False  # both sides have said that they end
         self.emptied = False  # OpenSSL may have read more than the handshake
 

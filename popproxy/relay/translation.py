@@ -6,7 +6,7 @@ that has to use STLS must be; where popproxy ends TLS, channel binding cannot wo
 A translation does no input or output. It gets the octets of a read together with the events that
 the parser made of them, and says what to forward. The parser is lossless: the `raw` of its events,
 joined, is what went in. So the octets of each event can be found again, although the parser may
-have held some for a while that were forwarded long ago (`_Direction.ahead`).
+have held some for a while that were forwarded long ago (`ahead`).
 
 Held back is only what has to be: the content of a CAPA or AUTH list until its end (`LIST`), the
 line that may answer STLS, and a client's line while it may become STLS.
@@ -95,25 +95,6 @@ class Step(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Direction:
-    """The octets of one side.
-
-    Attributes:
-        ahead: Octets that were forwarded, but are in no event yet.
-        held: Octets that were not forwarded yet.
-    """
-
-    ahead: int = 0
-    held: bytes = b""
-
-    def taken(self, raw: bytes) -> int:
-        """Count the octets of an event; give how many of them are still to be forwarded."""
-        known = min(len(raw), self.ahead)
-        self.ahead -= known
-        return len(raw) - known
-
-
-@dataclass(slots=True)
 class _List:
     """A list on its way.
 
@@ -131,7 +112,16 @@ class _List:
 class Translation:
     """Applies rules to the octets of a session, both directions."""
 
-    __slots__ = ("_client", "_list", "_only_stls", "_opaque", "_server", "rules")
+    __slots__ = (
+        "_client_ahead",
+        "_client_held",
+        "_list",
+        "_only_stls",
+        "_opaque",
+        "_server_ahead",
+        "_server_held",
+        "rules",
+    )
 
     def __init__(self, rules: Rules) -> None:
         """Begin where neither side has an unfinished line.
@@ -140,8 +130,10 @@ class Translation:
             rules: What to change.
         """
         self.rules = rules
-        self._client = _Direction()
-        self._server = _Direction()
+        # Octets of each side that were forwarded but are in no event yet, and that were not
+        # forwarded yet.
+        self._client_ahead = self._server_ahead = 0
+        self._client_held = self._server_held = b""
         self._list: _List | None = None
         self._opaque = False
         # Nothing is changed, but what the server says to STLS is not for the client to see yet.
@@ -155,7 +147,7 @@ class Translation:
         Args:
             side: Who sends.
         """
-        return self._only_stls and (side is Side.CLIENT or not self._server.held)
+        return self._only_stls and (side is Side.CLIENT or not self._server_held)
 
     def passed(self, side: Side, data: bytes, events: Sequence[Event]) -> None:
         """Take note of octets that have been forwarded as they were.
@@ -166,28 +158,30 @@ class Translation:
             events: What the parser made of it.
         """
         if side is Side.SERVER and not (
-            len(events) == 1 and events[0].raw is data and not self._server.ahead
+            len(events) == 1 and events[0].raw is data and not self._server_ahead
         ):  # else it is one line, and no octet is left over
             fresh = self._count(side, events)  # which takes from what is ahead
-            self._server.ahead += len(data) - fresh
+            self._server_ahead += len(data) - fresh
 
     @property
     def at_border(self) -> bool:
         """Whether nothing of the server's is held back."""
-        return self._list is None and not self._server.held
+        return self._list is None and not self._server_held
 
     def give_up(self, side: Side) -> bytes:
         """Give what is held of a side, to be forwarded as it is; that side has ended."""
-        direction = self._client if side is Side.CLIENT else self._server
-        held, direction.held = direction.held, b""
-        if side is Side.SERVER and self._list is not None:
+        if side is Side.CLIENT:
+            held, self._client_held = self._client_held, b""
+            return held
+        held, self._server_held = self._server_held, b""
+        if self._list is not None:
             held = bytes(self._list.content) + held
             self._list = None
         return held
 
     def own_answer(self, line: bytes) -> None:
         """Note a line that the parser is told the server sent, though it was ourselves."""
-        self._server.ahead += len(line)
+        self._server_ahead += len(line)
 
     def server(self, data: bytes, events: Sequence[Event], due: bytes) -> Step:
         """Translate what the server sent.
@@ -197,12 +191,12 @@ class Translation:
             events: What the parser made of it.
             due: Keyword of the command that the server answers next.
         """
-        direction, rules = self._server, self.rules
-        if self._list is None and not direction.held and not self._concerned(events, due):
+        rules = self.rules
+        if self._list is None and not self._server_held and not self._concerned(events, due):
             self.passed(Side.SERVER, data, events)
             return Step(data)
-        held = direction.held + data
-        direction.held = b""
+        held = self._server_held + data
+        self._server_held = b""
         out = bytearray()
         rewrites: list[Rewrite] = []
         at = response = 0
@@ -230,12 +224,12 @@ class Translation:
         rest = held[at:]
         waiting = len(rest) + (len(self._list.content) if self._list is not None else 0)
         if waiting <= LIST and (self._list is not None or self._may_answer_stls(due)):
-            direction.held = rest
+            self._server_held = rest
         else:
             if self._list is not None:
                 out += self._list.content
                 self._list = None
-            direction.ahead += len(rest)
+            self._server_ahead += len(rest)
             out += rest
         return Step(bytes(out), rewrites)
 
@@ -246,11 +240,11 @@ class Translation:
             data: What one read brought.
             events: What the parser made of it.
         """
-        direction, rules = self._client, self.rules
+        rules = self.rules
         if rules.stls in ("forward", "upgrade") and not rules.require_stls:
             return Step(data)
-        held = direction.held + data
-        direction.held = b""
+        held = self._client_held + data
+        self._client_held = b""
         at = 0
         for number, event in enumerate(events):
             size = self._count(Side.CLIENT, (event,))
@@ -261,10 +255,10 @@ class Translation:
             self._opaque = self._opaque or isinstance(event, OpaqueStarted)
             at += size
         rest = held[at:]
-        if rest and not direction.ahead and self._may_become_stls(rest):
-            direction.held = rest
+        if rest and not self._client_ahead and self._may_become_stls(rest):
+            self._client_held = rest
             return Step(held[:at])
-        direction.ahead += len(rest)
+        self._client_ahead += len(rest)
         return Step(held)
 
     def read_elsewhere(self, events: Sequence[Event], due: bytes) -> None:
@@ -280,9 +274,14 @@ class Translation:
         fresh = 0
         for event in events:
             if event.raw:
-                direction = self._client if event.side is Side.CLIENT else self._server
-                new = direction.taken(event.raw)
-                fresh += new if event.side is side else 0
+                new = len(event.raw)
+                if event.side is Side.CLIENT:
+                    known = min(new, self._client_ahead)
+                    self._client_ahead -= known
+                else:
+                    known = min(new, self._server_ahead)
+                    self._server_ahead -= known
+                fresh += new - known if event.side is side else 0
         return fresh
 
     def _concerned(self, events: Sequence[Event], due: bytes) -> bool:
