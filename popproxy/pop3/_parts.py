@@ -121,7 +121,8 @@ class Parts:
         return self.client if side is Side.CLIENT else self.server
 
     def rest(self) -> None:
-        """Keep no stream that holds nothing; the next octets make another."""
+        """Keep no stream that holds nothing, as the next octets make another, and no empty list."""
+        self.queue.rest()
         if self._client is not None and self._client.untouched:
             self._client = None
         if self._server is not None and self._server.untouched:

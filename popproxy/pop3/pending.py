@@ -95,6 +95,10 @@ class Waiting:
         return self.spec.exchange if self.spec is not None else Exchange.NONE
 
 
+_NOBODY: list[Waiting] = []
+"""What waits in all queues that are at rest; never changed."""
+
+
 class Queue:
     """The commands of one session that wait for an answer, oldest first.
 
@@ -111,7 +115,7 @@ class Queue:
         self.limit = limit
         self.auth: Waiting | None = None
         self.stls: Waiting | None = None
-        self._waiting: list[Waiting] = []  # no deque: an empty one takes 760 octets
+        self._waiting = _NOBODY  # no deque: an empty one takes 760 octets
         self._replies = 0
 
     def __len__(self) -> int:
@@ -130,6 +134,8 @@ class Queue:
 
     def push(self, waiting: Waiting) -> None:
         """Add a command that was sent."""
+        if self._waiting is _NOBODY:
+            self._waiting = []
         self._waiting.append(waiting)
         if waiting.sasl and self.auth is None:
             self.auth = waiting
@@ -178,14 +184,18 @@ class Queue:
             self.push(Waiting(auth.seq, parse_command(line), at, hidden=True))
         return len(beyond)
 
+    def rest(self) -> None:
+        """Keep no list while nobody waits."""
+        if not self._waiting:
+            self._waiting = _NOBODY
+
     def clear(self) -> list[Waiting]:
         """Forget all.
 
         Returns:
             The commands that waited.
         """
-        gone = list(self._waiting)
-        self._waiting.clear()
+        gone, self._waiting = self._waiting, _NOBODY
         self.auth = None
         self.stls = None
         self._replies = 0

@@ -77,7 +77,7 @@ class Output:
         self._writer = make_writer()
         self._notices = notices
         self._on_lost = on_lost
-        self._entries: list[tuple[int, int, Record]] = []  # no deque: an empty one takes 760 octets
+        self._entries: list[tuple[int, int, Record]] | None = None  # while none wait
         self._ending = False
         self._ended = False
         self._predecessor: Output | None = None
@@ -86,7 +86,7 @@ class Output:
     @property
     def unwritten(self) -> int:
         """Records that wait, those included that are partly written."""
-        return len(self._entries) + len(self._chunk.records)
+        return len(self._entries or ()) + len(self._chunk.records)
 
     @property
     def first_unwritten(self) -> int | None:
@@ -125,6 +125,8 @@ class Output:
             weight: What `step` is to return when it is written; 0 for a gap of our own.
             record: The record.
         """
+        if self._entries is None:
+            self._entries = []
         self._entries.append((number, weight, record))
 
     def follow(self, predecessor: Output) -> None:
@@ -164,14 +166,15 @@ class Output:
 
     def _fill(self, turns: Turns) -> None:
         chunk = self._chunk = _Chunk(filled=True)
-        chunk.number = self._entries[0][0] if self._entries else 0
-        for _, weight, record in self._entries:
+        entries = self._entries or []
+        chunk.number = entries[0][0] if entries else 0
+        for _, weight, record in entries:
             if chunk.weight >= CHUNK:
                 break
             chunk.records.append(record)
             chunk.weight += weight
             chunk.count += weight > 0
-        del self._entries[: len(chunk.records)]
+        self._entries = entries[len(chunk.records) :] or None
         if self._ending and not self._entries:
             self._ended = chunk.ends = True
         self._encode(turns)
