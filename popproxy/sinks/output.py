@@ -174,7 +174,8 @@ class Output:
             chunk.records.append(record)
             chunk.weight += weight
             chunk.count += weight > 0
-        self._entries = entries[len(chunk.records) :] or None
+        del entries[: len(chunk.records)]
+        self._entries = entries or None
         if self._ending and not self._entries:
             self._ended = chunk.ends = True
         self._encode(turns)
