@@ -1,0 +1,182 @@
+"""Captures of any kind as records: whatever a tool works on comes through here.
+
+A capture is told by what it begins with, never by its name: JSON lines and text transcripts are
+popproxy's own formats, a bundle is what `popproxy share` makes (a zip that holds `capture.jsonl`).
+Records come one by one, so that the size of a file does not matter. What a hostile file could make
+large is bounded: a line has `MAX_LINE` octets at most, and nothing else is held.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Final, Literal, get_args
+
+from popproxy.formats import FormatError, TornError, jsonl, text
+from popproxy.formats.text_reader import TITLE
+from popproxy.records import Record
+
+Kind = Literal["jsonl", "text", "bundle"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""The kinds that `read` takes."""
+
+STDIN: Final = "-"
+"""The path that stands for standard input."""
+
+BUNDLED: Final = "capture.jsonl"
+"""The member of a bundle that holds its records."""
+
+MAX_LINE: Final = 64 * 1024 * 1024
+"""Octets of the longest line that is read. The longest that popproxy writes, of a table of 100,000
+messages, has a tenth of this."""
+
+_START: Final = 64 * 1024
+_BOM: Final = b"\xef\xbb\xbf"
+_READERS: Final = {"jsonl": jsonl.read, "text": text.read}
+
+
+class CaptureError(Exception):
+    """A capture cannot be read.
+
+    Attributes:
+        path: Which, as the person wrote it; `standard input` for `-`.
+        message: What is wrong and what to do about it, fit for a terminal.
+        line: The line's number, from 1; 0 if it is not known.
+    """
+
+    def __init__(self, path: str, message: str, line: int = 0) -> None:
+        super().__init__(path, message, line)
+        self.path = name_of(path)
+        self.message = message
+        self.line = line
+
+    def __str__(self) -> str:
+        """Path, line and message."""
+        place = f"{self.path}, line {self.line}" if self.line else self.path
+        return f"{place}: {self.message}"
+
+
+def name_of(path: str) -> str:
+    """Give a path as a message names it."""
+    return "standard input" if path == STDIN else path
+
+
+def recognise(start: bytes) -> Kind | None:
+    """Tell which kind of capture a file is.
+
+    Args:
+        start: What it begins with; 64 KiB are more than enough.
+
+    Returns:
+        The kind, or None if it is none that is known.
+    """
+    if start.startswith(b"PK\x03\x04"):
+        return "bundle"
+    begun = start.removeprefix(_BOM).lstrip()
+    if begun.startswith(b"{"):
+        return "jsonl"
+    if begun.startswith(TITLE.encode()):
+        return "text"
+    return None
+
+
+def read(
+    path: str,
+    *,
+    kind: Kind | None = None,
+    on_error: Callable[[FormatError], None] | None = None,
+) -> Iterator[Record]:
+    """Read a capture of any kind.
+
+    Args:
+        path: The file, or `-` for standard input.
+        kind: Which kind it is; recognised if it is None.
+        on_error: Called with the error of a place that cannot be read; reading goes on behind it.
+            Without it such an error ends the reading.
+
+    Yields:
+        The records, in the file's order.
+
+    Raises:
+        CaptureError: The file cannot be opened or read, is of no kind that is known, or, without
+            `on_error`, is damaged at some place.
+    """
+    try:
+        with ExitStack() as closing:
+            file = closing.enter_context(_open(path))
+            kind = kind or _recognised(path, file)
+            if kind == "bundle":
+                file = closing.enter_context(_bundled(path, closing.enter_context(_seekable(file))))
+            yield from _READERS["text" if kind == "text" else "jsonl"](
+                _lines(file), on_error=on_error
+            )
+    except FormatError as error:
+        raise CaptureError(path, error.message, error.line) from None
+    except OSError as error:
+        raise CaptureError(path, f"cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise CaptureError(
+            path, "this zip file is damaged: ask for the file once more, or unpack what is left"
+        ) from None
+
+
+def is_torn(error: Exception) -> bool:
+    """Tell whether an error means no more than that the file's end is still to be written."""
+    return isinstance(error, TornError)
+
+
+def _open(path: str) -> IO[bytes]:
+    if path == STDIN:
+        return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), _START)
+    if Path(path).is_dir():
+        raise CaptureError(path, "this is a directory: name a file in it")
+    return Path(path).open("rb", buffering=_START)
+
+
+def _recognised(path: str, file: IO[bytes]) -> Kind:
+    start = file.peek(_START)[:_START] if isinstance(file, io.BufferedReader) else b""
+    if not start:
+        raise CaptureError(path, "this file is empty: there is nothing in it to read")
+    if (kind := recognise(start)) is not None:
+        return kind
+    raise CaptureError(
+        path,
+        "this is no capture that popproxy knows: it reads JSON lines, text transcripts and the"
+        " bundles of `popproxy share`. If it is one all the same, say which with --from",
+    )
+
+
+def _seekable(file: IO[bytes]) -> IO[bytes]:
+    """Give a file that can be read in any order; what comes through a pipe is kept on disk."""
+    if file.seekable():
+        return file
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    while piece := file.read(1024 * 1024):
+        copy.write(piece)
+    copy.seek(0, os.SEEK_SET)
+    return copy
+
+
+def _bundled(path: str, file: IO[bytes]) -> IO[bytes]:
+    archive = zipfile.ZipFile(file)
+    try:
+        return archive.open(BUNDLED)
+    except (KeyError, RuntimeError):  # RuntimeError: it needs a password
+        raise CaptureError(
+            path, f"there is no {BUNDLED} that can be read in this zip file, so it is no bundle"
+        ) from None
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Give the lines, and refuse those that are too long to be held."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+            raise FormatError(f"there is a line of more than {MAX_LINE // 1024**2} MiB")
+        yield line
