@@ -7,6 +7,7 @@ import click
 from popproxy import __version__
 from popproxy.cli.command import Group, Option
 from popproxy.cli.commands_ca import ca
+from popproxy.cli.commands_check import check, stats
 from popproxy.cli.commands_relay import demo, run, serve
 from popproxy.cli.options import EXIT_STATUS, color_only
 
@@ -34,7 +35,7 @@ def popproxy() -> None:
     """
 
 
-for _verb in (run, demo, serve, ca):
+for _verb in (run, demo, serve, check, stats, ca):
     popproxy.add_command(_verb)
 
 

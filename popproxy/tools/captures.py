@@ -9,15 +9,16 @@ large is bounded: a line has `MAX_LINE` octets at most, and nothing else is held
 from __future__ import annotations
 
 import io
-import os
+import shutil
 import sys
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Final, Literal, get_args
+from typing import IO, Final, Literal, Protocol, get_args
 
 from popproxy.formats import FormatError, TornError, jsonl, text
 from popproxy.formats.text_reader import TITLE
@@ -46,14 +47,14 @@ class CaptureError(Exception):
     """A capture cannot be read.
 
     Attributes:
-        path: Which, as the person wrote it; `standard input` for `-`.
+        path: Which, as the person wrote it, or `standard input`.
         message: What is wrong and what to do about it, fit for a terminal.
         line: The line's number, from 1; 0 if it is not known.
     """
 
     def __init__(self, path: str, message: str, line: int = 0) -> None:
         super().__init__(path, message, line)
-        self.path = name_of(path)
+        self.path = path
         self.message = message
         self.line = line
 
@@ -61,6 +62,18 @@ class CaptureError(Exception):
         """Path, line and message."""
         place = f"{self.path}, line {self.line}" if self.line else self.path
         return f"{place}: {self.message}"
+
+
+OnError = Callable[[FormatError], None]
+"""Hears of a place that cannot be read; reading goes on behind it."""
+
+
+class Reading(Protocol):
+    """Reads one capture from its beginning, as often as it is called."""
+
+    def __call__(self, *, on_error: OnError | None = None) -> Iterator[Record]:
+        """Give its records; see `read`."""
+        ...
 
 
 def name_of(path: str) -> str:
@@ -91,13 +104,15 @@ def read(
     path: str,
     *,
     kind: Kind | None = None,
-    on_error: Callable[[FormatError], None] | None = None,
+    name: str | None = None,
+    on_error: OnError | None = None,
 ) -> Iterator[Record]:
     """Read a capture of any kind.
 
     Args:
         path: The file, or `-` for standard input.
         kind: Which kind it is; recognised if it is None.
+        name: What errors call the file, if not by its path.
         on_error: Called with the error of a place that cannot be read; reading goes on behind it.
             Without it such an error ends the reading.
 
@@ -108,23 +123,53 @@ def read(
         CaptureError: The file cannot be opened or read, is of no kind that is known, or, without
             `on_error`, is damaged at some place.
     """
+    name = name or name_of(path)
     try:
         with ExitStack() as closing:
-            file = closing.enter_context(_open(path))
-            kind = kind or _recognised(path, file)
+            file = closing.enter_context(_open(path, name))
+            kind = kind or _recognised(file, name)
             if kind == "bundle":
-                file = closing.enter_context(_bundled(path, closing.enter_context(_seekable(file))))
+                file = closing.enter_context(_seekable(file))
+                file = closing.enter_context(_bundled(file, name))
             yield from _READERS["text" if kind == "text" else "jsonl"](
                 _lines(file), on_error=on_error
             )
     except FormatError as error:
-        raise CaptureError(path, error.message, error.line) from None
+        raise CaptureError(name, error.message, error.line) from None
     except OSError as error:
-        raise CaptureError(path, f"cannot be read: {error.strerror or error}") from None
+        raise CaptureError(name, f"cannot be read: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError):
         raise CaptureError(
-            path, "this zip file is damaged: ask for the file once more, or unpack what is left"
+            name, "this zip file is damaged: ask for the file once more, or unpack what is left"
         ) from None
+
+
+@contextmanager
+def rereadable(path: str, *, kind: Kind | None = None) -> Iterator[Reading]:
+    """Have a capture that can be read more than once.
+
+    Args:
+        path: The file, or `-` for standard input. What comes through a pipe is kept in a temporary
+            file, which is gone at the end.
+        kind: As in `read`.
+
+    Yields:
+        What reads it.
+
+    Raises:
+        CaptureError: It cannot be opened or read.
+    """
+    name = name_of(path)
+    with ExitStack() as closing:
+        if path == STDIN or not Path(path).is_file():
+            try:
+                file = closing.enter_context(_open(path, name))
+                copy = closing.enter_context(tempfile.NamedTemporaryFile(prefix="popproxy-"))
+                _copy(file, copy)
+            except OSError as error:
+                raise CaptureError(name, f"cannot be read: {error.strerror or error}") from None
+            path = copy.name
+        yield partial(read, path, kind=kind, name=name)
 
 
 def is_torn(error: Exception) -> bool:
@@ -132,22 +177,22 @@ def is_torn(error: Exception) -> bool:
     return isinstance(error, TornError)
 
 
-def _open(path: str) -> IO[bytes]:
+def _open(path: str, name: str) -> IO[bytes]:
     if path == STDIN:
         return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), _START)
     if Path(path).is_dir():
-        raise CaptureError(path, "this is a directory: name a file in it")
+        raise CaptureError(name, "this is a directory: name a file in it")
     return Path(path).open("rb", buffering=_START)
 
 
-def _recognised(path: str, file: IO[bytes]) -> Kind:
+def _recognised(file: IO[bytes], name: str) -> Kind:
     start = file.peek(_START)[:_START] if isinstance(file, io.BufferedReader) else b""
     if not start:
-        raise CaptureError(path, "this file is empty: there is nothing in it to read")
+        raise CaptureError(name, "this file is empty: there is nothing in it to read")
     if (kind := recognise(start)) is not None:
         return kind
     raise CaptureError(
-        path,
+        name,
         "this is no capture that popproxy knows: it reads JSON lines, text transcripts and the"
         " bundles of `popproxy share`. If it is one all the same, say which with --from",
     )
@@ -158,19 +203,23 @@ def _seekable(file: IO[bytes]) -> IO[bytes]:
     if file.seekable():
         return file
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    while piece := file.read(1024 * 1024):
-        copy.write(piece)
-    copy.seek(0, os.SEEK_SET)
+    _copy(file, copy)
     return copy
 
 
-def _bundled(path: str, file: IO[bytes]) -> IO[bytes]:
+def _copy(file: IO[bytes], copy: IO[bytes]) -> None:
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    copy.flush()
+
+
+def _bundled(file: IO[bytes], name: str) -> IO[bytes]:
     archive = zipfile.ZipFile(file)
     try:
         return archive.open(BUNDLED)
     except (KeyError, RuntimeError):  # RuntimeError: it needs a password
         raise CaptureError(
-            path, f"there is no {BUNDLED} that can be read in this zip file, so it is no bundle"
+            name, f"there is no {BUNDLED} that can be read in this zip file, so it is no bundle"
         ) from None
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from popproxy.formats import FormatError
 from popproxy.records import (
     AuthRecord,
     CommandRecord,
@@ -24,6 +25,7 @@ from popproxy.records import (
     SessionStart,
     TlsStart,
 )
+from popproxy.tools.captures import OnError, Reading
 
 OPEN_MOST: Final = 100_000
 """Sessions without an end that are kept at once; beyond it the oldest is given out as it stands."""
@@ -73,6 +75,12 @@ class Overview:
     findings: int = 0
     gaps: int = 0
     reason: str | None = None
+
+    @classmethod
+    def begun(cls, number: int, record: Record) -> Overview:
+        """Begin with a session's first record."""
+        at = record.timestamp
+        return cls(number=number, id=record.session.id, started=at, ended=at)
 
     def add(self, record: Record) -> None:
         """Take a record of the session in."""
@@ -140,9 +148,7 @@ def overviews(records: Iterable[Record]) -> Iterator[Overview]:
         seen = under_way.get(session)
         if seen is None:
             number += 1
-            seen = Overview(
-                number=number, id=session, started=record.timestamp, ended=record.timestamp
-            )
+            seen = Overview.begun(number, record)
             if len(under_way) >= OPEN_MOST:
                 yield under_way.pop(next(iter(under_way)))
             under_way[session] = seen
@@ -173,6 +179,11 @@ class Choice:
         """Whether nothing is left out."""
         return (self.session, self.user, self.since, self.until) == (None, None, None, None)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether a session's first record tells if it is wanted."""
+        return self.user is None and self.since is None and self.until is None
+
     def matches(self, seen: Overview) -> bool:
         """Tell whether a session is wanted."""
         return (
@@ -191,6 +202,27 @@ class Choice:
         return seen.id.startswith(wanted) or seen.id.endswith(wanted)
 
 
+class _Numbers:
+    """Numbers sessions as `overviews` does."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._last = 0
+
+    def of(self, record: Record) -> int:
+        """Give the number of a record's session; every record has to be asked for, in order."""
+        numbers, session = self._numbers, record.session.id
+        number = numbers.get(session)
+        if number is None:
+            if len(numbers) >= OPEN_MOST:
+                del numbers[next(iter(numbers))]
+            self._last += 1
+            number = numbers[session] = self._last
+        if isinstance(record, SessionEnd):
+            del numbers[session]
+        return number
+
+
 def records_of(records: Iterable[Record], number: int) -> Iterator[Record]:
     """Give the records of one session as they come.
 
@@ -201,19 +233,42 @@ def records_of(records: Iterable[Record], number: int) -> Iterator[Record]:
     Yields:
         Its records, to its last one.
     """
-    numbers: dict[str, int] = {}
-    last = 0
+    numbers = _Numbers()
     for record in records:
-        session = record.session.id
-        found = numbers.get(session)
-        if found is None:
-            last += 1
-            found = numbers[session] = last
-            if len(numbers) > OPEN_MOST:
-                del numbers[next(iter(numbers))]
-        if found == number:
+        if numbers.of(record) == number:
             yield record
-        if isinstance(record, SessionEnd):
-            del numbers[session]
-            if found == number:
+            if isinstance(record, SessionEnd):
                 return
+
+
+def chosen(read: Reading, choice: Choice, on_error: OnError | None = None) -> Iterator[Record]:
+    """Give the records of the sessions that are wanted, in the capture's order.
+
+    Args:
+        read: Reads the capture; once, or twice if a session's first record does not tell whether
+            it is wanted.
+        choice: Which sessions.
+        on_error: As in `popproxy.tools.captures.read`.
+
+    Yields:
+        The records.
+    """
+    if choice.everything:
+        yield from read(on_error=on_error)
+        return
+    wanted: set[int] | None = None
+    if not choice.at_once:
+        found = overviews(read(on_error=_ignore if on_error is not None else None))
+        wanted = {seen.number for seen in found if choice.matches(seen)}
+    numbers = _Numbers()
+    for record in read(on_error=on_error):
+        number = numbers.of(record)
+        if wanted is not None:
+            if number in wanted:
+                yield record
+        elif choice.matches(Overview.begun(number, record)):
+            yield record
+
+
+def _ignore(_error: FormatError) -> None:
+    """Pass over what the second reading tells."""
