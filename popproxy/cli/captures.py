@@ -36,11 +36,12 @@ class Opened:
         self.name = name
         self.damaged = 0
 
-    def records(self, choice: Choice | None = None) -> Iterator[Record]:
+    def records(self, choice: Choice | None = None, *, again: bool = False) -> Iterator[Record]:
         """Read it from the beginning; places that cannot be read are told and passed over.
 
         Args:
             choice: Which sessions; all of them if it is None.
+            again: It has been read before, and such places have been told.
 
         Yields:
             The records.
@@ -49,8 +50,9 @@ class Opened:
             CommandError: Nothing of it can be read.
         """
         self.damaged = 0
+        on_error = _told_before if again else self._damaged
         try:
-            yield from chosen(self._reading, choice or Choice(), self._damaged)
+            yield from chosen(self._reading, choice or Choice(), on_error)
         except CaptureError as error:
             raise _told(error) from None
 
@@ -97,6 +99,10 @@ def opened(path: str, kind: str | None, invocation: Invocation) -> Iterator[Open
 
 def _known(kind: str | None) -> captures.Kind | None:
     return next((known for known in captures.KINDS if known == kind), None)
+
+
+def _told_before(_error: FormatError) -> None:
+    pass
 
 
 def _told(error: CaptureError) -> CommandError:

@@ -9,6 +9,7 @@ from popproxy.cli.command import Group, Option
 from popproxy.cli.commands_ca import ca
 from popproxy.cli.commands_check import check, stats
 from popproxy.cli.commands_relay import demo, run, serve
+from popproxy.cli.commands_replay import replay
 from popproxy.cli.options import EXIT_STATUS, color_only
 
 
@@ -35,7 +36,7 @@ def popproxy() -> None:
     """
 
 
-for _verb in (run, demo, serve, check, stats, ca):
+for _verb in (run, demo, serve, replay, check, stats, ca):
     popproxy.add_command(_verb)
 
 

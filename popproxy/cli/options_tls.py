@@ -1,8 +1,8 @@
-"""The options of TLS, which `popproxy run` has."""
+"""The options of TLS: `popproxy run` has all of them, `popproxy replay` has some."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _VERSIONS = click.Choice(["1.0", "1.1", "1.2", "1.3"])
 
-_OPTIONS = (
+_STLS = (
     setting(
         "--stls",
         setting="route.stls",
@@ -22,6 +22,8 @@ _OPTIONS = (
         help="A client's STLS. intercept: TLS ends here, and is recorded; pass: the server answers,"
         " and nothing is read; hide: it is not offered. Default: intercept.",
     ),
+)
+_WITH_CLIENTS = (
     setting(
         "--cert",
         setting="route.cert",
@@ -54,6 +56,8 @@ _OPTIONS = (
         type=click.Path(),
         help="The local authority's folder. Default: see `popproxy ca path`.",
     ),
+)
+_WITH_SERVER = (
     setting(
         "--upstream-ca",
         setting="route.upstream_ca",
@@ -116,6 +120,8 @@ _OPTIONS = (
         metavar="VERSION",
         help="The oldest TLS that the server may speak: 1.0, 1.1, 1.2 or 1.3. Default: 1.2.",
     ),
+)
+_KEYS = (
     setting(
         "--tls-keys",
         setting="tls.keys",
@@ -130,6 +136,20 @@ _OPTIONS = (
 
 def tls_options(function: F) -> F:
     """Add the options of TLS."""
-    for option in reversed(_OPTIONS):
+    return _added((*_STLS, *_WITH_CLIENTS, *_WITH_SERVER, *_KEYS), function)
+
+
+def tls_with_clients(function: F) -> F:
+    """Add the options of how TLS is spoken with clients."""
+    return _added(_WITH_CLIENTS, function)
+
+
+def tls_with_server(function: F) -> F:
+    """Add the options of how TLS is spoken with a server."""
+    return _added(_WITH_SERVER, function)
+
+
+def _added(options: Sequence[Callable[[F], F]], function: F) -> F:
+    for option in reversed(options):
         function = option(function)
     return function

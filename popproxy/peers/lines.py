@@ -43,6 +43,11 @@ class LineReader:
         """Whether the next line has come whole."""
         return self._find() is not None
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has come behind the last line."""
+        return not self._buffer
+
     def _find(self) -> tuple[int, int] | None:
         found = _LINE_END.search(self._buffer, self._searched)
         if found is None:

@@ -21,15 +21,22 @@ ALPN = "pop3"
 """The protocol's name in RFC 7301's registry; nobody has to offer it."""
 
 
-def server_context(minimum: Minimum, key_log: Path | None) -> ssl.SSLContext:
+def server_context(
+    minimum: Minimum, key_log: Path | None, maximum: Minimum | None = None
+) -> ssl.SSLContext:
     """Make a context for the side that is connected to; it has no certificate yet.
 
     Args:
         minimum: The oldest version of TLS that is spoken.
         key_log: Where to write the keys of each connection, or None.
+        maximum: The newest version; None for the newest there is.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     prepare(context, minimum, key_log)
+    if maximum is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # as in `prepare`
+            context.maximum_version = _VERSIONS[maximum]
     return context
 
 

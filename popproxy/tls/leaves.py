@@ -171,7 +171,8 @@ class ListenerContext:
         return made
 
     def _empty_context(self) -> ssl.SSLContext:
-        context = server_context(self._settings.minimum, self._settings.key_log)
+        settings = self._settings
+        context = server_context(settings.minimum, settings.key_log, settings.maximum)
         context.set_alpn_protocols([ALPN])
         return context
 

@@ -19,6 +19,7 @@ class ListenerTls:
         certificate: A certificate chain in PEM to use instead.
         key: Its private key; None if it is in the certificate's file.
         minimum: The oldest version of TLS that is spoken.
+        maximum: The newest one; None for the newest there is.
         key_log: Where to write the keys of each connection, or None (P16).
     """
 
@@ -26,6 +27,7 @@ class ListenerTls:
     certificate: Path | None = None
     key: Path | None = None
     minimum: Minimum = "1.2"
+    maximum: Minimum | None = None
     key_log: Path | None = None
 
 

@@ -1,0 +1,163 @@
+"""`popproxy replay` as its users start it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.proxy import command
+from tests.support.running import run, started
+from tests.support.waiting import PATIENCE, until
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLE = SAMPLES / "session.jsonl"
+COMMANDS = (*("USER bo", "PASS x", "STAT", "LIST", "RETR 1", "RETR 2", "DELE 1", "DELE 2", "QUIT"),)
+
+
+def talk(port: int, *commands: str) -> bytes:
+    """Say commands one by one, and give all that was answered."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        heard = client.recv(65536)
+        for one in commands:
+            client.sendall(f"{one}\r\n".encode())
+            multi = one.split()[0] in ("RETR", "LIST")
+            answer = b""
+            while not answer.endswith(b"\r\n.\r\n" if multi else b"\n"):
+                piece = client.recv(65536)
+                if not piece:
+                    break
+                answer += piece
+            heard += answer
+    return heard
+
+
+def test_a_client_that_says_the_same_ends_it_with_0(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with started("replay", str(SAMPLE), "--once", "--listen", "pop3://127.0.0.1:0", cwd=home) as (
+        process,
+        port,
+    ):
+        heard = talk(port, *COMMANDS)
+        assert process.wait(PATIENCE) == 0
+    recorded = (SAMPLES / "session.all.log").read_bytes()
+    assert all(line in recorded for line in heard.splitlines())
+    said = (home / "stderr").read_text()
+    assert "replaying session 1 (" in said
+    assert "any user name with any password is let in" in said
+    assert "connection 1: 9 commands, as recorded; it ended as recorded" in said
+
+
+def test_a_client_that_departs_ends_it_with_1(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with started("replay", str(SAMPLE), "--once", "--listen", "pop3://127.0.0.1:0", cwd=home) as (
+        process,
+        port,
+    ):
+        talk(port, "USER x", "PASS canary-of-mine", "RETR 2", "canary-of-mine", "QUIT")
+        assert process.wait(PATIENCE) == 1
+    said = (home / "stderr").read_text()
+    assert "warning: connection 1: command 3: RETR 2 came before STAT, LIST, RETR 1" in said
+    assert "connection 1: 5 commands, 3 departures from the recording" in said
+    assert "canary" not in said
+
+
+def test_lenient_takes_any_order(tmp_path: Path) -> None:
+    options = ("--once", "--match", "lenient", "--listen", "pop3://127.0.0.1:0")
+    with started("replay", str(SAMPLE), *options, cwd=tmp_path / "home") as (process, port):
+        heard = talk(port, "USER x", "PASS y", "RETR 2", "LIST", "RETR 1", "QUIT")
+        assert process.wait(PATIENCE) == 0
+    assert heard.count(b"\r\n.\r\n") == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_0(number: int, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with started("replay", str(SAMPLE), "--listen", "pop3://127.0.0.1:0", cwd=home) as (
+        process,
+        port,
+    ):
+        talk(port, *COMMANDS)
+        talk(port, "QUIT")
+        until(lambda: (home / "stderr").read_text().count("connection 2: "), "the second session")
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 0
+    assert "2 connections, 1 of them departed from the recording" in (home / "stderr").read_text()
+
+
+def test_json_messages(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    options = ("--once", "--log-format", "json", "--listen", "pop3://127.0.0.1:0")
+    home.mkdir()
+    with subprocess.Popen(
+        [command(), "replay", str(SAMPLE), *options],
+        cwd=home,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(json.loads(line))
+            if told[-1]["event"] == "listening":
+                talk(int(told[-1]["url"].rpartition(":")[2]), "QUIT")
+        assert process.wait(PATIENCE) == 1
+    assert [one["event"] for one in told] == [
+        *("replaying", "accounts", "listening", "departure", "session_ended"),
+    ]
+
+
+def test_several_sessions_are_listed_to_choose_from(tmp_path: Path) -> None:
+    ended = run("replay", str(SAMPLES / "oddities.jsonl"), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "oddities.jsonl holds 7 such sessions, and one is replayed at a time" in ended.stderr
+    assert "  7  20261122t140211-sam0007  2026-11-22 14:02:11  ada  4 commands" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["missing.jsonl"], 1, "cannot be read: No such file"),
+        (["."], 1, "this is a directory"),
+        (["empty"], 1, "this file is empty"),
+        (["junk"], 1, "this is no capture that popproxy knows"),
+        ([str(SAMPLE), "--session", "9"], 2, "holds no session that is meant"),
+        ([str(SAMPLE), "--split", "evry"], 2, "--split: expected every, terminator, none"),
+        ([str(SAMPLE), "--listen", "pop3://192.0.2.1:1110"], 2, "none is allowed"),
+        ([str(SAMPLE), "--listen", "imap://127.0.0.1"], 2, "imap:// is not one of pop3://"),
+        ([str(SAMPLE), "--listen", "pop3s://127.0.0.1:0", "--tls", "none"], 2, "means TLS"),
+        ([str(SAMPLE), "--speed", "0"], 2, "0.0 is not in the range"),
+        ([str(SAMPLE), "--key", "k.pem"], 2, "a key without its certificate"),
+    ],
+)
+def test_what_cannot_work_is_told(
+    arguments: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "junk").write_bytes(bytes(range(256)) * 8)
+    ended = run("replay", *arguments, cwd=tmp_path)
+    assert said in ended.stderr
+    assert ended.returncode == status
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_3(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"pop3://127.0.0.1:{taken.getsockname()[1]}"
+        ended = run("replay", str(SAMPLE), "--listen", listen, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "the port is in use" in ended.stderr
+
+
+def test_a_torn_capture_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
+    torn = tmp_path / "torn.jsonl"
+    torn.write_bytes(SAMPLE.read_bytes()[:-700])
+    with started("replay", str(torn), "--listen", "pop3://127.0.0.1:0", cwd=tmp_path / "home") as (
+        _process,
+        port,
+    ):
+        assert talk(port, "USER x").startswith(b"+OK server ready\r\n+OK")
