@@ -131,6 +131,14 @@ from popproxy.cli.options_tls import tls_options
     help="A text transcript; - is standard output. Repeatable.",
 )
 @setting(
+    "--pcapng",
+    setting="record.pcapng",
+    group=OUTPUT,
+    multiple=True,
+    metavar="PATH",
+    help="Packets for Wireshark, decrypted and masked; - is standard output. Repeatable.",
+)
+@setting(
     "--putty-mode",
     setting="record.putty_mode",
     group=OUTPUT,

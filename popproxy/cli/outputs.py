@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 
@@ -23,6 +24,8 @@ def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
         yield "jsonl", path
     for path in record.text:
         yield "text", path
+    for path in record.pcapng:
+        yield "pcapng", path
 
 
 def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sink]:
@@ -45,6 +48,12 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
         descriptor = stream_of(path)
         if descriptor is not None:
             descriptors.add(descriptor)
+            if kind == "pcapng" and os.isatty(descriptor):
+                raise CommandError(
+                    f"--pcapng {path}: this is a terminal, and pcapng is no text",
+                    hint="Name a file, or pipe it on, as into `wireshark -k -i -`.",
+                    status=Status.USAGE,
+                )
             sinks.append(StreamSink(kind, descriptor, putty_mode=settings.record.putty_mode))
             continue
         sink = FileSink(kind, path, putty_mode=settings.record.putty_mode)

@@ -78,6 +78,9 @@ class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = []
     jsonl: Annotated[list[str], Meta(description="JSON lines; - is standard output.")] = []
     text: Annotated[list[str], Meta(description="Text transcripts; - is standard output.")] = []
+    pcapng: Annotated[
+        list[str], Meta(description="Packets for Wireshark; - is standard output, into a pipe.")
+    ] = []
     putty_mode: Annotated[
         Literal["printable", "all"],
         Meta(description="printable: control characters as visible escapes; all: byte-exact."),

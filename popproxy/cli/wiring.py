@@ -14,6 +14,7 @@ from pathlib import Path
 from popproxy.cli import wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import Problem
+from popproxy.cli.settings import RecordSettings
 from popproxy.privacy import Policy
 from popproxy.relay import Limits, Network, Route, Timeouts, Url, UrlError, parse_url
 from popproxy.relay.url import is_address
@@ -161,10 +162,18 @@ def _clashes(configuration: Configuration, routes: Mapping[int, Route]) -> Itera
             )
 
 
+def _paths(record: RecordSettings) -> Iterator[tuple[str, list[str]]]:
+    """Give the paths of each format."""
+    yield "putty", record.putty
+    yield "jsonl", record.jsonl
+    yield "text", record.text
+    yield "pcapng", record.pcapng
+
+
 def _outputs(configuration: Configuration) -> Iterator[Problem]:
     record = configuration.settings.record
     stdout = []
-    for key, paths in (("putty", record.putty), ("jsonl", record.jsonl), ("text", record.text)):
+    for key, paths in _paths(record):
         where = configuration.origins["record", key]
         for path in paths:
             descriptor = stream_of(path)
@@ -188,7 +197,7 @@ def _outputs(configuration: Configuration) -> Iterator[Problem]:
             hint="send one of them to a file",
         )
     named: dict[str, str] = {}
-    for key, paths in (("putty", record.putty), ("jsonl", record.jsonl), ("text", record.text)):
+    for key, paths in _paths(record):
         for path in {path for path in paths if stream_of(path) is None}:
             if path in named:
                 yield Problem(

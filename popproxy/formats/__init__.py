@@ -12,11 +12,12 @@ from typing import Literal, Protocol, assert_never, get_args
 from popproxy.formats.errors import FormatError, TornError
 from popproxy.formats.escape import restore, visible
 from popproxy.formats.jsonl import JsonLinesWriter
+from popproxy.formats.pcapng import PcapngWriter
 from popproxy.formats.putty import PuttyMode, PuttyWriter
 from popproxy.formats.text import TextWriter
 from popproxy.records import Record
 
-Kind = Literal["jsonl", "text", "putty"]
+Kind = Literal["jsonl", "text", "putty", "pcapng"]
 WRITERS: tuple[Kind, ...] = get_args(Kind)
 """The formats that a capture can be written in."""
 
@@ -25,6 +26,7 @@ __all__ = [
     "FormatError",
     "JsonLinesWriter",
     "Kind",
+    "PcapngWriter",
     "PuttyMode",
     "PuttyWriter",
     "TextWriter",
@@ -65,5 +67,7 @@ def writer_for(
             return TextWriter()
         case "putty":
             return PuttyWriter(putty_mode, tz)
+        case "pcapng":
+            return PcapngWriter()
         case _:
             assert_never(kind)

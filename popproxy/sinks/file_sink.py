@@ -34,6 +34,7 @@ OPEN_FILES = 32
 SESSIONS = 16 * 1024
 """Sessions that are kept in mind; the one that was silent longest is forgotten first."""
 
+_LINES: frozenset[Kind] = frozenset({"jsonl", "text"})
 _DEFAULT_PORTS = {"pop3s": 995}
 
 
@@ -93,7 +94,7 @@ class FileSink(QueuedSink):
             return FileOutputs(
                 self._template,
                 lambda path: Output(
-                    FileTarget(path, lines=kind != "putty", notices=notices),
+                    FileTarget(path, lines=kind in _LINES, notices=notices),
                     make_writer,
                     notices=notices,
                     on_lost=on_lost,

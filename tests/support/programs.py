@@ -26,6 +26,7 @@ PACKAGES = {
     "stdio.h": "libc6-dev",
     "telnet": "telnet",
     "thunderbird": "thunderbird",
+    "tshark": "tshark",
     "xdotool": "xdotool",
     "Xvfb": "xvfb",
 }
