@@ -102,6 +102,50 @@ def replay(invocation: Invocation, options: Mapping[str, Any], given: Given) -> 
 # What is replayed.
 
 
+def pseudo_route(
+    invocation: Invocation,
+    options: Mapping[str, Any],
+    given: Given,
+    *,
+    listen: tuple[str, str],
+    upstream: tuple[str, str],
+    stls: str = "intercept",
+) -> tuple[Configuration, Route]:
+    """Make a route of the options, to have them checked as those of `run` are.
+
+    Args:
+        invocation: With the environment.
+        options: What the command line says.
+        given: The settings among them.
+        listen: Where it would listen, and where that comes from.
+        upstream: Its server, likewise.
+        stls: As `Route.stls` has it.
+
+    Raises:
+        CommandError: Something is wrong.
+    """
+    layers = Layers()
+    read_options(layers, given)
+    layers.routes = [
+        {
+            "listen": Entry(*listen),
+            "upstream": Entry(*upstream),
+            "stls": Entry(stls, DEFAULT),
+        }
+    ]
+    read_route_options(layers, (), (), options["allow"], given)
+    configuration = build(layers)
+    authority = given.get(("tls", "authority"))
+    folder = directory(
+        invocation, str(authority[1]) if authority is not None else None, options["config_file"]
+    )
+    problems: list[Problem] = []
+    routes = wiring.make_routes(configuration, problems, folder)
+    if problems or not routes:
+        raise ConfigurationError(problems)
+    return configuration, routes[0]
+
+
 def load(invocation: Invocation, options: Mapping[str, Any]) -> tuple[Plan, Overview]:
     """Read the session that is meant.
 
@@ -163,34 +207,22 @@ def _split(text: str | None) -> Split:
 def _route(
     invocation: Invocation, options: Mapping[str, Any], given: Given, plan: Plan
 ) -> tuple[Configuration, Route]:
-    """Make a route of the options, which no upstream belongs to, to have it checked as one."""
-    layers = Layers()
-    read_options(layers, given)
     scheme = "pop3s" if plan.tls == "start" and options["tls"] == "recorded" else "pop3"
     listen = options["listen"] or f"{scheme}://127.0.0.1"
-    layers.routes = [
-        {
-            "listen": Entry(listen, "option --listen"),
-            "upstream": Entry(_NOWHERE, DEFAULT),
-        }
-    ]
-    read_route_options(layers, (), (), options["allow"], given)
-    configuration = build(layers)
-    authority = given.get(("tls", "authority"))
-    folder = directory(
-        invocation, str(authority[1]) if authority is not None else None, options["config_file"]
+    configuration, route = pseudo_route(
+        invocation,
+        options,
+        given,
+        listen=(listen, "option --listen"),
+        upstream=(_NOWHERE, DEFAULT),
     )
-    problems: list[Problem] = []
-    routes = wiring.make_routes(configuration, problems, folder)
-    if problems or not routes:
-        raise ConfigurationError(problems)
-    if options["tls"] == "none" and routes[0].listen.scheme != "pop3":
+    if options["tls"] == "none" and route.listen.scheme != "pop3":
         raise CommandError(
             f"--listen {listen} means TLS, and --tls none means that there is none",
             hint="Leave one of them out.",
             status=Status.USAGE,
         )
-    return configuration, routes[0]
+    return configuration, route
 
 
 def _versions(tls: ListenerTls, plan: Plan, *, chosen: bool) -> ListenerTls:

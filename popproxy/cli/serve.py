@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import secrets
 import signal
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from popproxy.cli.config import Layers, build
 from popproxy.cli.diagnostics import Diagnostics
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.options import Invocation
+from popproxy.cli.passwords import from_file
 from popproxy.cli.privileges import forbid_core_dumps
 from popproxy.cli.run import make_diagnostics
 from popproxy.cli.sources import read_options
@@ -49,7 +49,7 @@ def serve(
     forbid_core_dumps()
     url = _listener(listen)
     maildrop = _maildrop(maildir, mbox)
-    password = _password(password_file)
+    password = None if password_file is None else from_file(password_file)
     diagnostics = make_diagnostics(configuration, invocation.env)
     made = password or secrets.token_urlsafe(9)
     if password is None:
@@ -93,31 +93,6 @@ def _maildrop(maildir: str | None, mbox: str | None) -> Maildrop:
     except MaildropError as error:
         raise CommandError(str(error), status=Status.USAGE) from None
     return drop
-
-
-def _password(password_file: str | None) -> str | None:
-    if password_file is None:
-        return None
-    try:
-        if password_file == "-":  # noqa: S105 - it means standard input
-            line = sys.stdin.readline()
-        else:
-            with Path(password_file).open(encoding="utf-8") as file:
-                line = file.readline()
-    except UnicodeDecodeError:
-        raise CommandError(f"{password_file} is not UTF-8 text", status=Status.USAGE) from None
-    except OSError as error:
-        raise CommandError(
-            f"cannot read {password_file}: {error.strerror}", status=Status.USAGE
-        ) from None
-    password = line.rstrip("\r\n")
-    if not password:
-        raise CommandError(
-            "the password is empty",
-            hint=f"The first line of {password_file} has to hold it.",
-            status=Status.USAGE,
-        )
-    return password
 
 
 async def _serve(accounts: Accounts, url: Url, diagnostics: Diagnostics) -> None:

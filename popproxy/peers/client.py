@@ -122,23 +122,55 @@ class ScriptedClient:
         Raises:
             ClientError: The answer did not come, was cut off or is too long.
         """
-        command = line + b"\r\n"
+        await self.send([line])
+        return await self.answer(line)
+
+    async def send(self, lines: Iterable[bytes]) -> None:
+        """Send commands in one segment, without waiting for answers (RFC 2449, section 6.6).
+
+        Args:
+            lines: The lines without line ends; each one's `answer` has to be taken, in order.
+
+        Raises:
+            ClientError: The connection was lost, or the server takes nothing.
+        """
+        with trio.move_on_after(self._patience):
+            try:
+                await self._stream.send_all(b"".join(line + b"\r\n" for line in lines))
+            except trio.BrokenResourceError:
+                raise ClientError("the connection was lost") from None
+            return
+        raise ClientError(f"the server took nothing for {self._patience:g} seconds")
+
+    async def answer(self, line: bytes) -> Exchange:
+        """Wait for the complete answer to a line that was sent.
+
+        Args:
+            line: The line without its line end.
+
+        Returns:
+            The line as it was sent, and the answer.
+
+        Raises:
+            ClientError: As for `command`.
+        """
         keyword, arguments, spec = parse_command(line)
         # What answers a challenge is no command, even if it looks like one (RFC 5034, section 4).
         known = None if self._challenged else spec
         with trio.move_on_after(self._patience):
-            try:
-                await self._stream.send_all(command)
-            except trio.BrokenResourceError:
-                raise ClientError("the connection was lost") from None
             answer = await self._line(0)
             if not answer and (known is None or keyword != b"QUIT"):
                 raise ClientError("the server closed the connection instead of answering")
             if known is not None and answer.startswith(b"+OK") and expects_lines(known, arguments):
                 answer = await self._content(answer)
             self._challenged = answer.startswith(b"+") and not answer.startswith(b"+OK")
-            return Exchange(command, answer)
+            return Exchange(line + b"\r\n", answer)
         raise ClientError(f"the server sent no answer for {self._patience:g} seconds")
+
+    @property
+    def early(self) -> bool:
+        """Whether something has come that answers nothing yet."""
+        return bool(self._buffer)
 
     async def converse(self, commands: Iterable[bytes], *, pause: float = 0.0) -> list[Exchange]:
         """Hold a whole conversation, from the greeting to the last command's answer.

@@ -172,6 +172,19 @@ def rereadable(path: str, *, kind: Kind | None = None) -> Iterator[Reading]:
         yield partial(read, path, kind=kind, name=name)
 
 
+def is_bundle(path: str) -> bool:
+    """Tell whether a capture is a bundle, whose words are not those of its original.
+
+    Args:
+        path: The file; standard input is taken for none.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return path != STDIN and recognise(file.read(_START)) == "bundle"
+    except OSError:
+        return False
+
+
 def is_torn(error: Exception) -> bool:
     """Tell whether an error means no more than that the file's end is still to be written."""
     return isinstance(error, TornError)

@@ -73,7 +73,8 @@ class Answer:
     Attributes:
         pieces: What to send; nothing, if the server was silent in the recording.
         step: Whose recorded answer it is.
-        departure: How the client departs from the recording, in words; empty if it does not.
+        departure: How the client departs from the recording, in words; empty if it does not. It
+            quotes what may be told of the client's line: whoever shows it has to make it visible.
         exchange: A SASL exchange to be held first; `Matcher.exchanged` gives the answer then.
         begins_tls: Whether a TLS handshake follows.
         last: Whether the session ends with it.
@@ -178,7 +179,7 @@ class Matcher:
             return self._stls(key)
         if self._tls == "require" and not self._under_tls and _logs_in(key):
             return Answer(pieces=_said(_TLS_FIRST), departure="a login came before STLS")
-        name = shown.raw.decode("utf-8", "backslashreplace").strip() or "an empty line"
+        name = shown.raw.decode("utf-8", "surrogateescape").strip() or "an empty line"
         place, departure = self._place(key, name)
         answer = self._without(key, line, name) if place is None else self._with(place, line)
         if departure and not answer.departure:

@@ -26,6 +26,7 @@ from popproxy.tools.replay_match import Answer, Match, Matcher, TlsMode
 from popproxy.tools.replay_pacing import Pacer
 from popproxy.tools.replay_pieces import Split, Splitter
 from popproxy.tools.replay_plan import Piece, Plan
+from popproxy.tools.replay_stream import LegStream
 
 TOGETHER = 0.25
 """Seconds to wait for a command that came together with the one before when it was recorded."""
@@ -109,25 +110,6 @@ class _OverError(Exception):
     """The session is over; the text says why."""
 
 
-class _LegReader(trio.abc.ReceiveStream):
-    """A leg as a stream, for whoever reads lines from it."""
-
-    def __init__(self, leg: Leg) -> None:
-        self.leg = leg
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Give what one read brings."""
-        del max_bytes
-        try:
-            return await self.leg.read()
-        except LegLost:
-            raise trio.BrokenResourceError from None
-
-    async def aclose(self) -> None:
-        """Leave the leg to its owner."""
-        await trio.lowlevel.checkpoint()
-
-
 class ReplaySession:
     """A session with one client.
 
@@ -157,7 +139,7 @@ class ReplaySession:
         self._report = report
         self._matcher = Matcher(plan, manner.match, manner.tls)
         self._splitter = Splitter(manner.split)
-        self._lines = LineReader(_LegReader(leg))
+        self._lines = LineReader(LegStream(leg))
         self._pacer = pacer or Pacer(None)
         self._free_at = trio.current_time()  # from when on the next piece's delay counts
         self._next: Answer | None = None
@@ -313,7 +295,7 @@ class ReplaySession:
             self._depart(f"TLS did not come about: {failure.cause}")
             raise _OverError(f"TLS did not come about: {failure.cause}") from None
         self._leg = encrypted.leg
-        self._lines = LineReader(_LegReader(self._leg))
+        self._lines = LineReader(LegStream(self._leg))
         self._pacer = Pacer(None)
         self._matcher.tls_began()
         self._free_at = trio.current_time()

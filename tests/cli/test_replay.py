@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from popproxy.cli.main import main
 from tests.support.proxy import command
 from tests.support.running import run, started
 from tests.support.waiting import PATIENCE, until
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SAMPLE = SAMPLES / "session.jsonl"
+AS_CLIENT = (str(SAMPLE), "--as", "client")
 COMMANDS = (*("USER bo", "PASS x", "STAT", "LIST", "RETR 1", "RETR 2", "DELE 1", "DELE 2", "QUIT"),)
 
 
@@ -132,17 +134,30 @@ def test_several_sessions_are_listed_to_choose_from(tmp_path: Path) -> None:
         ([str(SAMPLE), "--listen", "pop3s://127.0.0.1:0", "--tls", "none"], 2, "means TLS"),
         ([str(SAMPLE), "--speed", "0"], 2, "0.0 is not in the range"),
         ([str(SAMPLE), "--key", "k.pem"], 2, "a key without its certificate"),
+        ([str(SAMPLE), "--as", "client"], 2, "needs a server to play to"),
+        ([str(SAMPLE), "--upstream", "pop3://h"], 2, "--upstream is for --as client only"),
+        ([str(SAMPLE), "--insecure"], 2, "--insecure is for --as client only"),
+        ([*AS_CLIENT, "--upstream", "pop3://127.0.0.1:9"], 2, "nobody can be asked for user name"),
+        ([*AS_CLIENT, "--upstream", "pop3://127.0.0.1:9", "--once"], 2, "for --as server only"),
+        ([*AS_CLIENT, "--upstream", "pop3://a:b@127.0.0.1"], 2, "holds a user name or a password"),
+        ([*AS_CLIENT, "--upstream", "pop3://127.0.0.1:9", "--insecure"], 2, "never speaks TLS"),
     ],
 )
 def test_what_cannot_work_is_told(
-    arguments: list[str], status: int, said: str, tmp_path: Path
+    arguments: list[str],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
     (tmp_path / "junk").write_bytes(bytes(range(256)) * 8)
-    ended = run("replay", *arguments, cwd=tmp_path)
-    assert said in ended.stderr
-    assert ended.returncode == status
-    assert "Traceback" not in ended.stderr
+    assert main(["replay", *arguments], {"HOME": str(tmp_path)}) == status
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
 
 
 def test_a_port_that_is_taken_is_3(tmp_path: Path) -> None:
@@ -161,3 +176,31 @@ def test_a_torn_capture_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
         port,
     ):
         assert talk(port, "USER x").startswith(b"+OK server ready\r\n+OK")
+
+
+def test_as_client_it_tells_what_a_server_answers_otherwise(tmp_path: Path) -> None:
+    for folder in ("new", "cur", "tmp"):
+        (tmp_path / "Maildir" / folder).mkdir(parents=True)
+    (tmp_path / "Maildir" / "new" / "1.a.b").write_text("Subject: another\n\nmail\n")
+    (tmp_path / "password").write_text("canary-of-mine\n")
+    login = ("--login", "ada", "--password-file", str(tmp_path / "password"))
+    home = tmp_path / "home"
+    with started(
+        *("serve", "--maildir", str(tmp_path / "Maildir"), "--listen", "pop3://127.0.0.1:0"),
+        *login,
+        cwd=home,
+    ) as (_process, port):
+        upstream = ("--upstream", f"pop3://127.0.0.1:{port}")
+        first = run("replay", *AS_CLIENT, *upstream, *login, cwd=tmp_path)
+        every = run("replay", *AS_CLIENT, *upstream, *login, "--all", cwd=tmp_path)
+        (tmp_path / "password").write_text("wrong\n")
+        wrong = run("replay", *AS_CLIENT, *upstream, *login, cwd=tmp_path)
+    assert first.returncode == every.returncode == 1
+    assert first.stderr.splitlines()[0].startswith('warning: STAT: recorded "+OK 2 ')
+    assert first.stderr.endswith("stopped at the first difference from the recording\n")
+    assert 'warning: RETR 2: recorded "+OK", got "-ERR"' in every.stderr
+    assert "not sent: DELE 1, DELE 2" in every.stderr
+    assert wrong.returncode == 4
+    assert "the server refuses the login" in wrong.stderr
+    assert "canary" not in first.stderr + every.stderr + wrong.stderr
+    assert list((tmp_path / "Maildir").rglob("1.a.b*"))
