@@ -170,6 +170,12 @@ class Dovecot:
             path.write_bytes(mail.content)
         os.chown(path, *self._mail_ids)
 
+    def files(self, user: str, text: str) -> list[Path]:
+        """Give the files of the user's mails that hold a text."""
+        maildir = self._root / "home" / user / "Maildir"
+        found = (path for folder in ("new", "cur") for path in (maildir / folder).iterdir())
+        return [path for path in found if text.encode() in path.read_bytes()]
+
     def left(self, user: str) -> int:
         """Count the mails that are still in the user's maildrop."""
         maildir = self._root / "home" / user / "Maildir"
