@@ -50,11 +50,14 @@ class Opened:
             CommandError: Nothing of it can be read.
         """
         self.damaged = 0
-        on_error = _told_before if again else self._damaged
+        on_error = self._count if again else self._damaged
         try:
             yield from chosen(self._reading, choice or Choice(), on_error)
         except CaptureError as error:
             raise _told(error) from None
+
+    def _count(self, _error: FormatError) -> None:
+        self.damaged += 1
 
     def _damaged(self, error: FormatError) -> None:
         self.damaged += 1
@@ -99,10 +102,6 @@ def opened(path: str, kind: str | None, invocation: Invocation) -> Iterator[Open
 
 def _known(kind: str | None) -> captures.Kind | None:
     return next((known for known in captures.KINDS if known == kind), None)
-
-
-def _told_before(_error: FormatError) -> None:
-    pass
 
 
 def _told(error: CaptureError) -> CommandError:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import io
 import re
-import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.resources import files
-from typing import TextIO
 
 import click
 
 from popproxy.cli.console import is_terminal, wants_color
 from popproxy.cli.errors import CommandError, Status, nearest
 from popproxy.cli.options import Invocation
+from popproxy.cli.pager import display
 
 INDEX = "index"
 WIDEST = 90
@@ -88,12 +85,8 @@ def _display(text: str, invocation: Invocation) -> None:
     if not is_terminal(sys.stdout) and not colored:
         click.echo(text, nl=False)
         return
-    size = shutil.get_terminal_size()
-    drawn = _drawn(text, min(WIDEST, size.columns), colored=colored)
-    if is_terminal(sys.stdout) and is_terminal(sys.stdin) and drawn.count("\n") >= size.lines:
-        _page_through(drawn, invocation.env, sys.stdout)
-    else:
-        click.echo(drawn, nl=False, color=True)
+    drawn = _drawn(text, min(WIDEST, shutil.get_terminal_size().columns), colored=colored)
+    display(drawn.splitlines(keepends=True), invocation.env)
 
 
 def _drawn(text: str, width: int, *, colored: bool) -> str:
@@ -112,25 +105,3 @@ def _drawn(text: str, width: int, *, colored: bool) -> str:
     )
     console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
     return buffer.getvalue()
-
-
-def _page_through(text: str, env: Mapping[str, str], stdout: TextIO) -> None:
-    """Show a long text in the person's pager, or in less; without one, print it."""
-    words = shlex.split(env.get("PAGER") or "less")
-    program = shutil.which(words[0], path=env.get("PATH")) if words else None
-    if program is None:
-        click.echo(text, nl=False, color=True)
-        return
-    # -F: leave at once if it fits; -R: pass colours; -X: leave the text on the screen.
-    environment = {**env, "LESS": env.get("LESS") or "FRX", "LV": "-c"}
-    stdout.flush()
-    # The pager is the one that the person's own environment names.
-    with (
-        subprocess.Popen(  # noqa: S603
-            [program, *words[1:]], stdin=subprocess.PIPE, env=environment, text=True
-        ) as pager
-    ):
-        try:
-            pager.communicate(text)
-        except KeyboardInterrupt:  # the pager's to deal with
-            pager.wait()

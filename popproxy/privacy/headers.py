@@ -37,13 +37,13 @@ def cited_fields(header: bytes) -> dict[str, str]:
     for match in _FIELD.finditer(header):
         name = match[1].lower().decode("ascii")
         if name not in found:
-            found[name] = _decode(_FOLD.sub(b"", match[2]).strip()[:MAX_VALUE])
+            found[name] = decoded(_FOLD.sub(b"", match[2]).strip()[:MAX_VALUE])
             if len(found) == len(FIELDS):
                 break
     return found
 
 
-def _decode(value: bytes) -> str:
+def decoded(value: bytes) -> str:
     """Undo encoded words; whatever the value is, the result is text that has a UTF-8 form."""
     text = value.decode(errors="replace")
     if "=?" not in text:

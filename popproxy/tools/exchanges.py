@@ -124,45 +124,100 @@ class Conversation:
     records: list[Record] = field(default_factory=list)
 
 
+class Pairing:
+    """Puts the records of one session into exchanges, as they come.
+
+    An exchange is remembered by its command's number until it is forgotten: whoever reads a stream
+    forgets those that are over.
+    """
+
+    def __init__(self) -> None:
+        self._by_seq: dict[int, Exchange] = {}
+
+    def add(self, record: Record) -> tuple[Exchange, bool] | None:
+        """Put a record where it belongs.
+
+        Returns:
+            The exchange, and whether it begins with this record; None if the record belongs to no
+            exchange that is remembered.
+        """
+        seq = command_seq(record)
+        match record:
+            case GreetingRecord():
+                exchange, new = Exchange(), True
+                exchange.greeting = record
+            case CommandRecord():
+                exchange, new = self._exchange(seq)
+                exchange.command = record
+            case DataRecord():
+                exchange, new = self._exchange(seq)
+                _add_data(exchange, record)
+            case ResponseRecord():
+                exchange, new = self._exchange(seq)
+                _add_response(exchange, record)
+            case AuthRecord() | FindingRecord() | RewriteRecord() if seq in self._by_seq:
+                exchange, new = self._by_seq[seq], False
+                _add_aside(exchange, record)
+            case _:
+                return None
+        return exchange, new
+
+    def forget(self, exchange: Exchange) -> None:
+        """Have no exchange for its command any more."""
+        for record in (exchange.command, exchange.response, exchange.status):
+            if record is not None and (seq := command_seq(record)) is not None:
+                self._by_seq.pop(seq, None)
+        for piece in (*exchange.content[:1], *exchange.sasl[:1], *exchange.lines[:1]):
+            if piece.pop3.command_seq is not None:
+                self._by_seq.pop(piece.pop3.command_seq, None)
+
+    def _exchange(self, seq: int | None) -> tuple[Exchange, bool]:
+        found = self._by_seq.get(seq) if seq is not None else None
+        if found is not None:
+            return found, False
+        made = Exchange()
+        if seq is not None:
+            self._by_seq[seq] = made
+        return made, True
+
+
+def command_seq(record: Record) -> int | None:
+    """Give the number of the command that a record is, or belongs to; None if there is none."""
+    match record:
+        case CommandRecord():
+            return record.pop3.seq
+        case DataRecord() | ResponseRecord():
+            return record.pop3.command_seq
+        case AuthRecord():
+            return record.auth.command_seq
+        case FindingRecord():
+            return record.finding.command_seq
+        case RewriteRecord():
+            return record.rewrite.command_seq
+        case _:
+            return None
+
+
 def conversation(records: Iterable[Record]) -> Conversation:
     """Put the records of one session together.
 
     Args:
         records: All records of the session, in their order.
     """
-    made = Conversation()
-    by_seq: dict[int, Exchange] = {}
-
-    def exchange(seq: int | None) -> Exchange:
-        found = by_seq.get(seq) if seq is not None else None
-        if found is None:
-            found = Exchange()
-            made.exchanges.append(found)
-            if seq is not None:
-                by_seq[seq] = found
-        return found
-
+    made, pairing = Conversation(), Pairing()
     for record in records:
         made.records.append(record)
+        belongs = pairing.add(record)
+        if belongs is not None:
+            exchange, new = belongs
+            if new:
+                made.exchanges.append(exchange)
+            continue
         match record:
             case SessionStart():
                 made.start = record
-            case GreetingRecord():
-                exchange(None).greeting = record
-            case CommandRecord():
-                exchange(record.pop3.seq).command = record
-            case DataRecord():
-                _add_data(exchange(record.pop3.command_seq), record)
-            case ResponseRecord():
-                _add_response(exchange(record.pop3.command_seq), record)
-            case AuthRecord() if record.auth.command_seq in by_seq:
-                by_seq[record.auth.command_seq].auth = record
-            case FindingRecord() if record.finding.command_seq in by_seq:
-                by_seq[record.finding.command_seq].findings.append(record)
             case FindingRecord():
                 made.findings.append(record)
-            case RewriteRecord() if record.rewrite.command_seq in by_seq:
-                by_seq[record.rewrite.command_seq].rewrites.append(record)
             case TlsStart() | TlsFailed() | TlsEnd():
                 made.tls.append(record)
             case GapRecord():
@@ -172,6 +227,16 @@ def conversation(records: Iterable[Record]) -> Conversation:
             case _:
                 pass
     return made
+
+
+def _add_aside(exchange: Exchange, record: AuthRecord | FindingRecord | RewriteRecord) -> None:
+    match record:
+        case AuthRecord():
+            exchange.auth = record
+        case FindingRecord():
+            exchange.findings.append(record)
+        case RewriteRecord():
+            exchange.rewrites.append(record)
 
 
 def _add_response(exchange: Exchange, record: ResponseRecord) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from popproxy.pop3.diagram import command_table, findings_table, state_diagram
+from popproxy.tools.filter_fields import FIELDS
 
 GUIDE = Path(__file__).parents[2] / "popproxy" / "guide"
 
@@ -18,10 +19,16 @@ def _mermaid() -> str:
     return f"```mermaid\n{state_diagram()}```\n"
 
 
+def _filters() -> str:
+    rows = "".join(f"| `{one.name}` | {one.kind} | {one.about} |\n" for one in FIELDS.values())
+    return f"| field | kind | what it is |\n|---|---|---|\n{rows}"
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "states": _mermaid,
     "commands": command_table,
     "findings": findings_table,
+    "filters": _filters,
 }
 
 _BLOCK = re.compile(r"(<!-- drawn: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -11,6 +11,7 @@ from popproxy.records import (
     Endpoint,
     FindingRecord,
     GapRecord,
+    MessagePart,
     RewriteRecord,
     SessionEnd,
     SessionStart,
@@ -119,6 +120,18 @@ def login(record: AuthRecord, palette: Palette) -> list[Segment]:
     }[record.auth.outcome]
     user = f" as {shown(record.user.name)}" if record.user is not None else ""
     return [(words + user, ink), (f" ({shown(record.auth.mechanism)})", palette.quiet)]
+
+
+def message(part: MessagePart, palette: Palette, glyphs: Glyphs) -> list[Segment]:
+    """Say what a message is about and who sent it, as far as that was recorded."""
+    if part.subject is None and part.from_ is None:
+        return [("a message", palette.quiet)]
+    row: list[Segment] = []
+    for name, value in (("Subject:", part.subject), ("From:", part.from_)):
+        if value is not None:
+            row += [(f" {glyphs.dot} ", palette.quiet)] if row else []
+            row += [(name, palette.header), (f" {shown(value, 120)}", palette.plain)]
+    return row
 
 
 def gap(record: GapRecord, palette: Palette) -> list[Segment]:

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from popproxy.formats.escape import visible
-from popproxy.records import CommandRecord, DataRecord, ResponseRecord, SideName, WireRecord
+from popproxy.records import (
+    CommandRecord,
+    DataRecord,
+    MessagePart,
+    ResponseRecord,
+    SideName,
+    WireRecord,
+)
+from popproxy.sinks.terminal import asides
 from popproxy.sinks.terminal.asides import joined
 from popproxy.sinks.terminal.ink import Ink
 from popproxy.sinks.terminal.layout import Layout, Segment, count, duration, shown
@@ -34,18 +42,22 @@ class Conversation:
         tag: The session's tag.
         fold: Lines of a multi-line response that are shown.
         cap: Octets of a line that are shown.
+        close_messages: Whether a message is shown as one line that says what it is.
 
     Attributes:
         body: What is recorded of messages: `full`, `headers` or `none`.
     """
 
-    def __init__(self, layout: Layout, tag: Segment, *, fold: int, cap: int) -> None:
+    def __init__(
+        self, layout: Layout, tag: Segment, *, fold: int, cap: int, close_messages: bool = False
+    ) -> None:
         self.body = "full"
         self._layout = layout
         self._palette = layout.palette
         self._tag = tag
         self._fold = fold
         self._cap = cap
+        self._close_messages = close_messages
         self._pending: dict[int, str] = {}  # unanswered commands by number, in words
         self._lines = {side: LineAssembler(cap) for side in _SIDES}
         self._contents: dict[SideName, Content] = {}
@@ -95,7 +107,13 @@ class Conversation:
                 note = self._response(record)
             case DataRecord() if record.pop3.part == "status":
                 note = self._answered(record.pop3.command_seq)
-        if self._contents:
+        about = record.pop3.message if isinstance(record, ResponseRecord) else None
+        content = self._contents.get(side)
+        closed = self._close_messages and (content is None or content.closed)
+        if closed and about is not None:
+            self._contents.pop(side, None)
+            yield self._aside_about(about)
+        elif content is not None:
             yield from self._close_content(side)
         wire = record.wire
         lines = self._lines[side].feed(wire)
@@ -192,13 +210,14 @@ class Conversation:
                 yield self._line(record.timestamp, side, line)
             command = self._pending.get(record.pop3.command_seq or 0, "")
             is_message = side == "client" or command.startswith(_MESSAGE_COMMANDS)
-            content = Content(self._fold, cap=self._cap, is_message=is_message)
+            closed = is_message and self._close_messages
+            content = Content(self._fold, cap=self._cap, is_message=is_message, closed=closed)
             self._contents[side] = content
             self._mentioned = None
         content.masked = content.masked or bool(record.masked)
         for line, in_header in content.feed(record.wire):
             yield self._content_line(side, line, in_header=in_header, masked=content.masked)
-        if not content.folded_lines:
+        if not content.folded_lines or content.closed:
             return
         if self._mentioned is None:
             self._mentioned = record.timestamp
@@ -222,8 +241,14 @@ class Conversation:
         for line, in_header in content.end():
             yield self._content_line(side, line, in_header=in_header, masked=content.masked)
         if content.folded_lines:
-            words = f"{count(content.folded_lines, 'more line')}, {_octets(content.folded_octets)}"
+            what = "line" if content.closed else "more line"
+            words = f"{count(content.folded_lines, what)}, {_octets(content.folded_octets)}"
             yield self._quietly(words, self._layout.glyphs.more)
+
+    def _aside_about(self, message: MessagePart) -> str:
+        """Say what message it is whose lines are not shown."""
+        sign = self._layout.glyphs.more.rjust(2), self._palette.quiet
+        return self.aside(None, sign, asides.message(message, self._palette, self._layout.glyphs))
 
     def _show_opaque(self, record: DataRecord) -> Iterator[str]:
         side = record.side

@@ -112,20 +112,24 @@ class Content:
         limit: How many lines are shown.
         cap: Octets of a line that are shown at most.
         is_message: Whether the content is a message, which begins with a header.
+        closed: Whether no line of it is shown.
 
     Attributes:
         lines: Lines that came so far.
         octets: Octets that came so far.
+        closed: As given.
         folded_lines: Lines that are not shown.
         masked: Whether something in it is masked.
     """
 
     __slots__ = (
-        "_assembler", "_body", "_held", "_in_header", "_limit", "_open", "_shown", "folded_lines",
-        "lines", "masked", "octets",
+        "_assembler", "_body", "_held", "_in_header", "_limit", "_open", "_shown", "closed",
+        "folded_lines", "lines", "masked", "octets",
     )  # fmt: skip
 
-    def __init__(self, limit: int, *, cap: int = CAP, is_message: bool = False) -> None:
+    def __init__(
+        self, limit: int, *, cap: int = CAP, is_message: bool = False, closed: bool = False
+    ) -> None:
         self._assembler = LineAssembler(cap)
         self._limit = limit
         self._in_header = is_message
@@ -133,6 +137,7 @@ class Content:
         self._shown = 0
         self._open = False
         self._held: list[tuple[Line, bool]] = []
+        self.closed = closed
         self.lines = 0
         self.octets = 0
         self.folded_lines = 0
@@ -152,7 +157,7 @@ class Content:
         self.octets += len(data)
         shown = []
         position = 0
-        while position < len(data) and not self.folded_lines:
+        while position < len(data) and not (self.folded_lines or self.closed):
             line, position = self._assembler.next_line(data, position)
             if line is not None:
                 shown += self._pick(line)

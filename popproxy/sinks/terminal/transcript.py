@@ -40,7 +40,8 @@ _TAG_LENGTH = 4
 class Transcript:
     """Turns records, of any number of sessions, into what a terminal shows.
 
-    Session tags appear once a second session has been seen, and stay.
+    Session tags appear once a second session has been seen, and stay; when a capture is read back,
+    only while several sessions are under way.
 
     Args:
         palette: The styles.
@@ -49,6 +50,9 @@ class Transcript:
         encoding: The terminal's; what it lacks is shown as an escape.
         fold: Lines of a multi-line response that are shown.
         cap: Octets of a line that are shown.
+        close_messages: Whether a message is shown as one line that says from whom and about what.
+        reading: Whether a capture is read back: sessions stand apart, and what all of them say of
+            their recording is shown once.
         tz: The time zone of the times shown; local time if None.
     """
 
@@ -61,6 +65,8 @@ class Transcript:
         encoding: str = "utf-8",
         fold: int = FOLD,
         cap: int = CAP,
+        close_messages: bool = False,
+        reading: bool = False,
         tz: tzinfo | None = None,
     ) -> None:
         self._layout = Layout(palette, glyphs, width, tz)
@@ -69,6 +75,9 @@ class Transcript:
         self._encoding = encoding
         self._fold = fold
         self._cap = cap
+        self._close_messages = close_messages
+        self._reading = reading
+        self._notice = ""
         self._sessions: dict[str, Conversation] = {}
         self._seen = 0
         self._rule: Segment = (glyphs.rule * 2, palette.rule)
@@ -120,11 +129,21 @@ class Transcript:
                 del self._sessions[next(iter(self._sessions))]
             inks = self._palette.tags
             tag = visible(name.rpartition("-")[2][-_TAG_LENGTH:]), inks[self._seen % len(inks)]
-            session = Conversation(self._layout, tag, fold=self._fold, cap=self._cap)
+            session = Conversation(
+                self._layout,
+                tag,
+                fold=self._fold,
+                cap=self._cap,
+                close_messages=self._close_messages,
+            )
             self._sessions[name] = session
             self._seen += 1
-            self._layout.tagged = self._seen > 1
+            self._tag()
         return session
+
+    def _tag(self) -> None:
+        """Have tags if they are needed to tell sessions apart."""
+        self._layout.tagged = (len(self._sessions) if self._reading else self._seen) > 1
 
     def _start(self, record: SessionStart, session: Conversation, *, apart: bool) -> Iterator[str]:
         session.body = record.policy.body
@@ -132,7 +151,10 @@ class Transcript:
             yield "\n"
         sentence = asides.start(record, self._palette, self._glyphs)
         yield session.aside(record.timestamp, self._rule, sentence, filled=True)
-        yield session.aside(None, ("", self._palette.plain), asides.notice(record, self._palette))
+        if not (self._reading and record.notice == self._notice):
+            self._notice = record.notice
+            plain = self._palette.plain
+            yield session.aside(None, ("", plain), asides.notice(record, self._palette))
         for what in record.rewrites:
             if what.endswith("-after-stls"):
                 continue  # it is told in its place, if it comes to that
@@ -144,3 +166,4 @@ class Transcript:
         yield from session.finish(record.timestamp)
         sentence = asides.end(record, self._palette)
         yield session.aside(record.timestamp, self._rule, sentence, filled=True)
+        self._tag()

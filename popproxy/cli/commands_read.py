@@ -1,0 +1,96 @@
+"""The verbs that show captures to a person: what can be said to them, not how they do it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from popproxy.cli.command import Command, Option
+from popproxy.cli.options import DISPLAY, color_only
+from popproxy.cli.options_captures import SESSIONS, kind_option, session_options
+
+no_pager = click.option(
+    "--no-pager",
+    "paged",
+    cls=Option,
+    group=DISPLAY,
+    flag_value=False,
+    default=True,
+    help="Print, however long it is. Without a terminal nothing is paged anyway.",
+)
+
+
+@click.command(
+    "show",
+    cls=Command,
+    short_help="Read a capture in the terminal.",
+    examples=[
+        ("A capture: its session, or a list if there are several", "popproxy show capture.jsonl"),
+        ("The third of them, with every line of every message",
+         "popproxy show --session 3 --body capture.jsonl"),
+        ("What went wrong, wherever it did",
+         "popproxy show capture.jsonl --filter 'pop.response.indicator == \"-ERR\"'"),
+        ("Message 12: its header and the tree of its parts", "popproxy show capture.jsonl 12"),
+    ],
+    notes=[("Read on", "popproxy help reading         filters, with every field")],
+)  # fmt: skip
+@click.argument("capture")
+@click.argument("message", required=False, type=click.IntRange(min=0))
+@click.option(
+    "-l", "--list", "listed", cls=Option, group=SESSIONS, is_flag=True, help="List the sessions."
+)
+@click.option(
+    "-a",
+    "--all",
+    "everything",
+    cls=Option,
+    group=SESSIONS,
+    is_flag=True,
+    help="Show all sessions that are chosen, one after the other, instead of listing them.",
+)
+@click.option(
+    "-Y",
+    "--filter",
+    "condition",
+    cls=Option,
+    metavar="FILTER",
+    help="Show only commands and responses that fit, of all sessions that are chosen:"
+    ' pop.request.command == "RETR" and pop.time > 1s; with --list, sessions that have any.',
+)
+@click.option(
+    "--body",
+    cls=Option,
+    is_flag=True,
+    help="Show every line of messages and tables; without it they are folded, with counts.",
+)
+@click.option(
+    "--json", "as_json", cls=Option, is_flag=True, help="With --list: a JSON object a session."
+)
+@kind_option
+@session_options
+@no_pager
+@color_only
+@click.pass_context
+def show(
+    context: click.Context,
+    /,
+    capture: str,
+    message: int | None,
+    color: str,
+    session: str | None,
+    user: str | None,
+    since: str | None,
+    until: str | None,
+    **how: Any,
+) -> int:
+    """Show CAPTURE as a transcript: what client and server said, with times and findings.
+
+    With several sessions they are listed, to choose from. With MESSAGE, a message's number, its
+    header and the structure of its parts are shown. CAPTURE is a file, - for standard input.
+    """
+    from popproxy.cli import show as verb
+
+    context.obj.color = color
+    which = {"session": session, "user": user, "since": since, "until": until}
+    return verb.show(context.obj, capture, which, verb.Manner(message=message, **how))

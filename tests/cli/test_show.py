@@ -1,0 +1,310 @@
+"""`popproxy show`: what is on the screen, and what is said when there is nothing to show."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from popproxy.cli import show_list
+from popproxy.cli.errors import Status
+from popproxy.cli.main import main
+from popproxy.formats import jsonl
+from popproxy.records import Record
+from popproxy.tools.sessions import Overview
+from tests.support.conversations import SECRET, load_all
+from tests.support.make_samples import SAMPLES, records
+from tests.support.proxy import command
+from tests.support.records import HARMFUL
+from tests.support.speaking import Speaking
+from tests.support.terminal import SGR
+
+ODDITIES, ORDINARY = str(SAMPLES / "oddities.jsonl"), str(SAMPLES / "session.jsonl")
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def said(
+    monkeypatch: pytest.MonkeyPatch,
+    *argv: str,
+    columns: int = 80,
+    status: int = 0,
+    env: Mapping[str, str] = {},
+) -> str:
+    """Give what a terminal shows."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["show", *argv], {"TERM": "xterm-256color", **(env or {})}) == status
+    return screen.getvalue()
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Give what goes to a program."""
+    assert main(["show", *argv], {}) == Status.DONE
+    return capsys.readouterr().out
+
+
+def capture(path: Path, made: Sequence[Record]) -> str:
+    path.write_bytes(b"".join(map(jsonl.encode, made)))
+    return str(path)
+
+
+# The transcript
+
+
+def test_a_capture_of_one_session_is_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, ORDINARY)
+    assert "C: user mail@example.com\n" in out
+    assert "C: pass ********\n" in out
+    assert " … Subject: Test 1 · From: <bo@example.org>\n" in out
+    assert "First words." not in out
+    assert "4 lines, 57 octets, 1.2 ms\n" in out
+    assert out == printed(capsys, str(SAMPLES / "session.txt"))
+
+
+def test_body_shows_every_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert " │ First words.\n" in printed(capsys, "--body", ORDINARY)
+    long = "x" * 5_000
+    session = Speaking().start().says(b"retr 1\r\n")
+    session.brings(b"+OK\r\n", f"{long}\r\n".encode() + b"y\r\n" * 300).says(b"list\r\n")
+    session.brings(b"+OK\r\n", b"1 1\r\n" * 30).end()
+    path = capture(tmp_path / "c", session.records)
+    out = printed(capsys, "--body", path)
+    assert f" │ {long}\n" in out
+    assert out.count(" │ y\n") == 300
+    assert out.count(" │ 1 1\n") == 30
+    folded = printed(capsys, path)
+    assert folded.count(" │ 1 1\n") == 12
+    assert "… 18 more lines, 90 octets\n" in folded
+    assert long not in folded
+    assert "… 301 lines, 5,902 octets\n" in folded
+
+
+def test_a_session_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    for which in (["--session", "6"], ["--session", "sam0006"], ["-Y", "finding==stls-refused"]):
+        out = printed(capsys, *which, ODDITIES)
+        assert "session 20261122t140211-sam0006" in out
+        assert "C: STLS\n" in out
+        assert out.count("── session") == 1
+
+
+def test_all_sessions_are_shown_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "--all", ODDITIES)
+    assert out.count("── session") == 7
+    assert out.count("popproxy records this mail session") == 1
+    assert "0002 ──" not in out
+
+
+def test_a_filter_shows_what_fits_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "--filter", 'pop.response.indicator == "-ERR"', ODDITIES)
+    assert [line[13:] for line in out.splitlines() if line[13:15] == "C:"] == [
+        "C: RETR 2",
+        "C: PASS ********",
+        "C: STLS",
+    ]
+    assert "[stls-refused, RFC 2595 section 4]" in out.replace("\n                ", " ")
+
+
+# The list
+
+
+def test_several_sessions_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, ODDITIES).splitlines()
+    assert lines[0].split() == [
+        *("#", "start", "client", "user", "commands", "retrieved", "deleted", "findings", "end")
+    ]
+    assert lines[3].split()[-7:] == ["ada", "6", "2", "·", "2", "server", "closed"]
+    assert len(lines) == 8
+    assert "\n".join(lines) + "\n" == printed(capsys, "--list", ODDITIES)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_the_list_fits_the_terminal(
+    columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Record] = []
+    for number in range(3):
+        session = Speaking(f"s{number}").start(client="2001:db8:1234:5678:9abc:def0:1234:5678")
+        session.logs_in("success", "邮件" * 20 + "@example.org").finding("error", "what")
+        made += session.end("timeout-before-login", commands=12_345, messages_retrieved=999).records
+    out = said(monkeypatch, "--list", capture(tmp_path / "c", made), columns=columns)
+    lines = SGR.sub("", out).splitlines()
+    assert max(map(cell_len, lines)) < columns
+    assert "…" in out
+    assert ("12,345" if columns > 60 else "12,345 cmds") in out
+
+
+def test_a_person_is_told_how_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--session N" in said(monkeypatch, "--no-pager", ODDITIES)
+    assert "--session N" not in said(monkeypatch, "--no-pager", "--list", ODDITIES)
+
+
+def test_the_list_as_json_has_an_object_a_session(capsys: pytest.CaptureFixture[str]) -> None:
+    told = [json.loads(line) for line in printed(capsys, "--list", "--json", ODDITIES).splitlines()]
+    assert [one["number"] for one in told] == [1, 2, 3, 4, 5, 6, 7]
+    assert told[2]["id"] == "20261122t140211-sam0003"
+    assert told[2]["findings"] == 2
+
+
+def test_the_list_of_what_a_filter_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "--list", "-Y", "finding", ODDITIES)
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["3", "6", "7"]
+    out = printed(capsys, "--list", "-Y", "finding", "--session", "6", ODDITIES)
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["6"]
+
+
+def test_sessions_are_listed_by_number_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show_list, "_HELD_MOST", 3)
+    session = Speaking().start().end().records
+    ended = [Overview.begun(number, session[0]) for number in (2, 3, 1, 7, 8, 9, 10, 4)]
+    order = [one.number for one in show_list.in_order(ended)]
+    assert order == [1, 2, 3, 7, 8, 9, 10, 4]
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        (["nowhere"], 1, "No such file"),
+        ([str(SAMPLES)], 1, "this is a directory"),
+        ([os.devnull], 1, "empty"),
+        (["--session", "99", ODDITIES], 1, "no session fits"),
+        (["--user", "nobody", ODDITIES], 1, "no session fits"),
+        (["-Y", "imf.subject == nothing", ODDITIES], 1, "--filter fits no command"),
+        (["-Y", "pop.requst == x", ODDITIES], 2, "pop.requst == x\n  ^^^^^^^^^^\n  Did you mean"),
+        (["--json", ODDITIES], 2, "--json goes with --list"),
+        (["--from", "jsno", ODDITIES], 2, "jsonl"),
+        (["--since", "soon", ODDITIES], 2, "is no time"),
+        ([ODDITIES, "twelve"], 2, "valid integer"),
+        ([], 2, "missing argument"),
+        ([sys.executable], 1, "no capture that popproxy knows"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    argv: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", *argv], {}) == status
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+
+
+def test_damage_is_told_once_and_the_rest_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (SAMPLES / "session.jsonl").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "half"
+    path.write_bytes(b"".join([*whole[:5], b"{junk\n", *whole[5:9]]) + whole[9][:40])
+    for argv in ([], ["--all"], ["-Y", "pop.request"]):
+        assert main(["show", *argv, str(path)], {}) == Status.FAILED
+        captured = capsys.readouterr()
+        assert "C: user mail@example.com" in captured.out
+        assert captured.err.count("line 6") == 1
+        assert captured.err.count("the last line is torn") == 1
+
+
+# Safety, size, and other programs
+
+
+def test_p43_peer_text_is_harmless(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [
+        record
+        for number, conversation in enumerate(load_all(), 1)
+        for record in records(conversation.name, number)
+    ]
+    path = capture(tmp_path / "all", made)
+    for argv in (["--all"], ["--all", "--body"], ["--list"], ["-Y", "pop.request"]):
+        out = printed(capsys, *argv, path)
+        assert out
+        assert not set(out) & set(HARMFUL) - {"\n", "\t"}
+        assert SECRET.decode() not in out
+
+
+def test_a_long_transcript_goes_through_the_pager(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pager = tmp_path / "pager"
+    pager.write_text(f"#!/bin/sh\ncat > {tmp_path}/paged\n")
+    pager.chmod(0o700)
+    monkeypatch.setenv("LINES", "20")
+    monkeypatch.setattr(sys, "stdin", Screen())
+    env = {"PAGER": str(pager), "PATH": os.environ["PATH"]}
+    assert said(monkeypatch, ORDINARY, env=env) == ""
+    assert "C: \x1b" not in (tmp_path / "paged").read_text()
+    assert "Subject:" in (tmp_path / "paged").read_text()
+    assert "Subject:" in said(monkeypatch, "--no-pager", ORDINARY, env=env)
+    monkeypatch.setenv("LINES", "200")
+    assert "Subject:" in said(monkeypatch, ORDINARY, env=env)
+
+
+def test_a_pager_that_is_left_early_ends_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Screen())
+    session = Speaking().start()
+    for _ in range(20_000):
+        session.says(b"NOOP\r\n").answers(b"+OK\r\n")
+    path = capture(tmp_path / "c", session.end().records)
+    env = {"PAGER": "true", "PATH": os.environ["PATH"]}
+    assert said(monkeypatch, path, env=env) == ""
+    assert "quotes" in _failing(monkeypatch, path, env={"PAGER": '"less'})
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, *argv: str, env: Mapping[str, str]) -> str:
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    said(monkeypatch, *argv, status=2, env=env)
+    return errors.getvalue()
+
+
+def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
+    session = Speaking().start()
+    for _ in range(20_000):
+        session.says(b"NOOP\r\n").answers(b"+OK\r\n")
+    path = capture(tmp_path / "c", session.end().records)
+    with subprocess.Popen(
+        [command(), "show", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"session" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == Status.DONE
+
+
+def test_ascii_terminals_and_programs_get_escapes(tmp_path: Path) -> None:
+    for argv in (["--list", ODDITIES], [ORDINARY]):
+        done = subprocess.run(
+            [command(), "show", *argv],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
+        )
+        assert done.stdout.isascii()
+        assert done.stdout
+
+
+def test_standard_input_is_a_capture_too() -> None:
+    done = subprocess.run(
+        [command(), "show", "-"],
+        input=(SAMPLES / "session.jsonl").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert b"C: user mail@example.com" in done.stdout
