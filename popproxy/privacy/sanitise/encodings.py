@@ -33,7 +33,7 @@ _TO_A: Final = bytes(
 _WORD: Final = re.compile(rb"=\?([^?\s]{1,60})\?([QqBb])\?([^?\r\n]*)\?=")
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]")
 
-_SIGNATURES: Final = (
+SIGNATURES: Final = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"%PDF-1.", b"PK\x03\x04",
     b"\x1f\x8b",
 )  # fmt: skip
@@ -103,7 +103,7 @@ def base64(data: bytes, filling: Filling | None) -> bytes:
     """
     letters = data.translate(None, _NO_BASE64)
     decoded = _decoded(letters)
-    if decoded is None or (filling is None and not decoded.startswith(_SIGNATURES)):
+    if decoded is None or (filling is None and not decoded.startswith(SIGNATURES)):
         made = letters.translate(_TO_A)
     else:
         made = binascii.b2a_base64(_fill(decoded, filling), newline=False)
@@ -133,7 +133,7 @@ def _decoded(letters: bytes) -> bytes | None:
 def _fill(decoded: bytes, filling: Filling | None) -> bytes:
     if filling is not None:
         return filling(decoded)
-    kept = next(each for each in _SIGNATURES if decoded.startswith(each))
+    kept = next(each for each in SIGNATURES if decoded.startswith(each))
     return kept + bytes(len(decoded) - len(kept))
 
 
