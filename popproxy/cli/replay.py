@@ -27,8 +27,8 @@ from popproxy.relay.url import Url
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.settings import ListenerTls, Minimum
 from popproxy.tools import captures
-from popproxy.tools.replay_match import TlsMode, tls_mode
 from popproxy.tools.replay_pieces import Split, SplitError
+from popproxy.tools.replay_place import TlsMode, tls_mode
 from popproxy.tools.replay_plan import Plan
 from popproxy.tools.replay_planner import PlanError, make_plan
 from popproxy.tools.replay_server import Events, Stage, Tally, serve

@@ -15,7 +15,7 @@ from popproxy.pop3.values import (
     scan_listings,
     unique_id_listings,
 )
-from popproxy.tools.replay_plan import Step
+from popproxy.tools.replay_plan import Step, number
 
 ABSENT = b"-ERR no such message\r\n"
 """What is answered if a message is not in the maildrop, or is marked as deleted."""
@@ -66,19 +66,20 @@ class Maildrop:
     def _message(self, step: Step) -> None:
         words = step.arguments.split()
         whole = step.answer is not None and step.answer.ending in ("terminated", "ambiguous")
-        if not words or not words[0].isdecimal() or step.content is None or not whole:
+        message = number(words[0]) if words else None
+        if message is None or step.content is None or not whole:
             return
-        number, content = int(words[0]), step.wire[slice(*step.content)]
+        content = step.wire[slice(*step.content)]
         if step.command == "RETR":
-            self._contents.setdefault(number, content)
-            message = step.answer.message if step.answer is not None else None
-            if message is not None:
-                octets = message.octets_announced
-                self._sizes.setdefault(number, message.octets if octets is None else octets)
-        elif len(words) == 2 and words[1].isdecimal():
-            lines = int(words[1])
-            if lines >= self._tops.get(number, (0, b""))[0]:
-                self._tops[number] = lines, content
+            self._contents.setdefault(message, content)
+            told = step.answer.message if step.answer is not None else None
+            if told is not None:
+                octets = told.octets_announced
+                self._sizes.setdefault(message, told.octets if octets is None else octets)
+            return
+        lines = number(words[1]) if len(words) == 2 else None
+        if lines is not None and lines >= self._tops.get(message, (0, b""))[0]:
+            self._tops[message] = lines, content
 
     def stat(self, deleted: frozenset[int]) -> bytes | None:
         """Answer STAT; None if the sizes are not known.
@@ -87,78 +88,78 @@ class Maildrop:
             deleted: The messages that are marked as deleted, as for all answers.
         """
         left = self.numbers - deleted
-        if all(number in self._sizes for number in left):
-            return b"+OK %d %d\r\n" % (len(left), sum(self._sizes[number] for number in left))
-        if self._total is not None and all(number in self._sizes for number in deleted):
+        if all(one in self._sizes for one in left):
+            return b"+OK %d %d\r\n" % (len(left), sum(self._sizes[one] for one in left))
+        if self._total is not None and all(one in self._sizes for one in deleted):
             count, octets = self._total
-            octets -= sum(self._sizes[number] for number in deleted)
+            octets -= sum(self._sizes[one] for one in deleted)
             return b"+OK %d %d\r\n" % (count - len(deleted), octets)
         return None
 
-    def listing(self, number: int | None, deleted: frozenset[int]) -> bytes | None:
+    def listing(self, message: int | None, deleted: frozenset[int]) -> bytes | None:
         """Answer LIST; None if a size is not known.
 
         Args:
-            number: The message, or None for all.
+            message: The message, or None for all.
             deleted: As in `stat`.
         """
         values = {one: b"%d" % size for one, size in self._sizes.items()}
-        return self._lines(values, number, deleted)
+        return self._lines(values, message, deleted)
 
-    def unique_ids(self, number: int | None, deleted: frozenset[int]) -> bytes | None:
+    def unique_ids(self, message: int | None, deleted: frozenset[int]) -> bytes | None:
         """Answer UIDL; None if a unique-id is not known. The arguments are those of `listing`."""
-        return self._lines(self._ids, number, deleted)
+        return self._lines(self._ids, message, deleted)
 
     def _lines(
-        self, values: Mapping[int, bytes], number: int | None, deleted: frozenset[int]
+        self, values: Mapping[int, bytes], message: int | None, deleted: frozenset[int]
     ) -> bytes | None:
         left = sorted(self.numbers - deleted)
-        if number is not None:
-            if number not in left:
+        if message is not None:
+            if message not in left:
                 return ABSENT
-            return b"+OK %d %s\r\n" % (number, values[number]) if number in values else None
+            return b"+OK %d %s\r\n" % (message, values[message]) if message in values else None
         if any(one not in values for one in left):
             return None
         lines = b"".join(b"%d %s\r\n" % (one, values[one]) for one in left)
         return b"+OK %d messages\r\n%s.\r\n" % (len(left), lines)
 
-    def retrieved(self, number: int, deleted: frozenset[int]) -> bytes | None:
+    def retrieved(self, message: int, deleted: frozenset[int]) -> bytes | None:
         """Answer RETR; None if the message was not retrieved.
 
         Args:
-            number: The message.
+            message: The message.
             deleted: As in `stat`.
         """
-        if number not in self.numbers - deleted:
+        if message not in self.numbers - deleted:
             return ABSENT
-        content = self._contents.get(number)
+        content = self._contents.get(message)
         if content is None:
             return None
-        octets = self._sizes.get(number, len(content))
+        octets = self._sizes.get(message, len(content))
         return b"+OK %d octets\r\n%s.\r\n" % (octets, content)
 
-    def top(self, number: int, lines: int, deleted: frozenset[int]) -> bytes | None:
+    def top(self, message: int, lines: int, deleted: frozenset[int]) -> bytes | None:
         """Answer TOP; None if neither the message nor as much of it was sent.
 
         Args:
-            number: The message.
+            message: The message.
             lines: How many lines of its body.
             deleted: As in `stat`.
         """
-        if number not in self.numbers - deleted:
+        if message not in self.numbers - deleted:
             return ABSENT
-        content = self._contents.get(number)
+        content = self._contents.get(message)
         if content is None:
-            most, content = self._tops.get(number, (-1, b""))
+            most, content = self._tops.get(message, (-1, b""))
             if most < lines:
                 return None
         return b"+OK top of message follows\r\n" + _top(content, lines) + b".\r\n"
 
-    def marked(self, number: int, deleted: frozenset[int]) -> bytes:
+    def marked(self, message: int, deleted: frozenset[int]) -> bytes:
         """Answer DELE; the arguments are those of `retrieved`."""
-        if number not in self.numbers - deleted:
+        if message not in self.numbers - deleted:
             return ABSENT
-        return b"+OK message %d deleted\r\n" % number
+        return b"+OK message %d deleted\r\n" % message
 
 
 def _sizes(step: Step) -> dict[int, int]:

@@ -15,6 +15,9 @@ from typing import Literal
 
 from popproxy.records import ResponsePart
 
+_DIGITS = 10
+"""Digits of a message-number, as in `popproxy.pop3.grammar`."""
+
 EndKind = Literal["close", "reset", "wait"]
 """How the server left: it closed, it reset the connection, or it did neither before the client."""
 
@@ -155,6 +158,12 @@ class Plan:
         return self.steps[1:] if self.greeting is not None else self.steps
 
 
+def number(text: str) -> int | None:
+    """Read a message-number; None if it is none."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
+
+
 def after(command: str, arguments: str, deleted: frozenset[int]) -> frozenset[int]:
     """Say which messages are marked as deleted after a command that was answered by +OK.
 
@@ -165,6 +174,5 @@ def after(command: str, arguments: str, deleted: frozenset[int]) -> frozenset[in
     """
     if command == "RSET":
         return frozenset()
-    if command == "DELE" and arguments.strip().isdecimal():
-        return deleted | {int(arguments)}
-    return deleted
+    marked = number(arguments) if command == "DELE" else None
+    return deleted if marked is None else deleted | {marked}

@@ -32,6 +32,10 @@ from popproxy.tools.replay_plan import End, EndKind, Piece, Plan, Step, after
 
 MAX_OCTETS = 256 * 1024 * 1024
 """Octets of the server that one session may have: a plan is held in memory."""
+MAX_COMMANDS = 200_000
+"""Commands that one session may have, for the same reason."""
+LONGEST_DELAY = 86_400.0
+"""Seconds that a server is believed to have taken."""
 _MICRO = 1_000_000
 _A_MICROSECOND = timedelta(microseconds=1)
 
@@ -133,6 +137,11 @@ class _Planner:
             pipelined=record.pop3.pipelined,
             under_tls=self.under_tls,
         )
+        if len(self.open) >= MAX_COMMANDS:
+            raise PlanError(
+                f"session {self.session} has more than {MAX_COMMANDS:,} commands: choose a shorter"
+                " one"
+            )
         if record.pop3.complete:  # the rest of a line that never came is no command
             opened = self.by_seq[record.pop3.seq] = _Open(
                 step, self._came(record), place=len(self.open)
@@ -217,7 +226,8 @@ class _Planner:
             raise _too_large(self.session)
         pieces = step.challenges if challenge else step.pieces
         segments: Sequence[tuple[int, int]] = record.segments
-        if sum(size for _, size in segments) != len(wire):
+        sizes = [size for _, size in segments]
+        if sum(sizes) != len(wire) or min(sizes) < 0:
             segments = [(segments[0][0] if segments else self.at, len(wire))]
         for number, (at, size) in enumerate(segments):
             data = wire[start : start + size]
@@ -228,7 +238,7 @@ class _Planner:
             if joined and pieces and self.last is step:
                 pieces[-1] = replace(pieces[-1], data=pieces[-1].data + data)
             else:
-                delay = max(at - max(self.at, step.came), 0) / _MICRO
+                delay = _seconds(at - max(self.at, step.came))
                 pieces.append(Piece(data, delay, joined))
             self.at = max(at, self.at)
         self.last = step
@@ -268,7 +278,7 @@ class _Planner:
             kind = "close" if reason == "server-closed" else "reset"
             came = max([self.at, *(one.came for one in every[:after])])
             ended = (self.ended.event.duration or 0) / 1000
-            delay = max(ended - came, 0) / _MICRO
+            delay = _seconds(ended - came)
         elif steps and steps[-1].command == "QUIT" and steps[-1].ok:
             kind = "close"
         return End(kind=kind, delay=delay, after=after)
@@ -292,6 +302,10 @@ class _Planner:
             yield "a part of the session was not read when it was recorded, and is not served"
         if any(MASK.encode() in step.wire for step in steps):
             yield f"what was masked in the server's lines is served as {MASK}"
+
+
+def _seconds(microseconds: float) -> float:
+    return min(max(microseconds, 0) / _MICRO, LONGEST_DELAY)
 
 
 def _too_large(session: str) -> PlanError:

@@ -22,6 +22,7 @@ from popproxy.relay.settings import Limits, Network, Route, Timeouts
 from popproxy.relay.url import Url
 from popproxy.tls.settings import ListenerTls, UpstreamTls
 from popproxy.tools.replay_pacing import Pacer
+from popproxy.tools.replay_place import Known
 from popproxy.tools.replay_plan import Plan
 from popproxy.tools.replay_session import Manner, Outcome, ReplaySession
 
@@ -96,6 +97,7 @@ class Events:
 @dataclass(slots=True, kw_only=True)
 class _Server:
     stage: Stage
+    known: Known
     told: Events
     encryption: TlsEncryption
     nursery: trio.Nursery
@@ -127,7 +129,7 @@ class _Server:
                 pacer = Pacer(None)  # it is gone already
             session = ReplaySession(
                 leg,
-                stage.plan,
+                self.known,
                 stage.manner,
                 encryption=self.encryption,
                 pacer=pacer,
@@ -201,6 +203,7 @@ async def serve(
         async with trio.open_nursery() as sessions:
             server = _Server(
                 stage=stage,
+                known=Known(stage.plan),
                 told=told or Events(),
                 encryption=encryption,
                 nursery=sessions,

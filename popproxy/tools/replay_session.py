@@ -22,10 +22,11 @@ from popproxy.relay.encryption import Encryption, NotEncrypted
 from popproxy.relay.legs import Leg, LegLost
 from popproxy.relay.tls_leg import TlsLeg
 from popproxy.tools.replay_login import Exchange
-from popproxy.tools.replay_match import Answer, Match, Matcher, TlsMode
+from popproxy.tools.replay_match import Answer, Matcher
 from popproxy.tools.replay_pacing import Pacer
 from popproxy.tools.replay_pieces import Split, Splitter
-from popproxy.tools.replay_plan import Piece, Plan
+from popproxy.tools.replay_place import Known, Match, TlsMode
+from popproxy.tools.replay_plan import Piece
 from popproxy.tools.replay_stream import LegStream
 
 TOGETHER = 0.25
@@ -115,7 +116,7 @@ class ReplaySession:
 
     Args:
         leg: The connection; closed at the end.
-        plan: The recording.
+        known: The recording.
         manner: How it is replayed.
         encryption: Puts TLS on the leg; None if that never happens.
         pacer: Has the client read segments apart.
@@ -125,7 +126,7 @@ class ReplaySession:
     def __init__(
         self,
         leg: Leg,
-        plan: Plan,
+        known: Known,
         manner: Manner,
         *,
         encryption: Encryption | None = None,
@@ -133,11 +134,11 @@ class ReplaySession:
         report: Report = _silent,
     ) -> None:
         self._leg = leg
-        self._plan = plan
+        self._plan = known.plan
         self._manner = manner
         self._encryption = encryption
         self._report = report
-        self._matcher = Matcher(plan, manner.match, manner.tls)
+        self._matcher = Matcher(known, manner.match, manner.tls)
         self._splitter = Splitter(manner.split)
         self._lines = LineReader(LegStream(leg))
         self._pacer = pacer or Pacer(None)

@@ -19,7 +19,7 @@ from popproxy.relay.legs import Leg, LegLost, SocketLeg
 from popproxy.relay.memory import memory_legs
 from popproxy.relay.url import Scheme
 from popproxy.tls.settings import ListenerTls
-from popproxy.tools.replay_match import tls_mode
+from popproxy.tools.replay_place import Known, tls_mode
 from popproxy.tools.replay_planner import make_plan
 from popproxy.tools.replay_server import Events, Stage, Tally, serve
 from popproxy.tools.replay_session import Manner, Outcome, ReplaySession
@@ -108,7 +108,7 @@ async def hold(
     begun = trio.current_time()
 
     async def serve() -> None:
-        session = ReplaySession(theirs, plan, manner or Manner(tls=tls_mode(plan, "pop3")))
+        session = ReplaySession(theirs, Known(plan), manner or Manner(tls=tls_mode(plan, "pop3")))
         held.outcome = await session.run()
 
     async def read() -> None:

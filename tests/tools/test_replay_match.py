@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from popproxy.peers.script import parse
 from popproxy.pop3.framing import Unstuffer
-from popproxy.tools.replay_match import Answer, Match, Matcher, TlsMode
+from popproxy.tools.replay_match import Answer, Matcher
+from popproxy.tools.replay_place import Known, Match, TlsMode
 from popproxy.tools.replay_plan import Plan
 from popproxy.tools.replay_planner import make_plan
 from tests.support.recording import said
@@ -35,7 +36,7 @@ def asked(
     recorded: Plan, *commands: str, match: Match = "strict", tls: TlsMode = "never"
 ) -> list[tuple[bytes, str]]:
     """Ask one after the other; give each answer and how the command departs."""
-    matcher = Matcher(recorded, match, tls)
+    matcher = Matcher(Known(recorded), match, tls)
     found = []
     for command in commands:
         answer = matcher.command(command.encode())
@@ -97,7 +98,7 @@ def test_strict_answers_what_does_not_come_from_the_maildrop_and_stays_where_it_
 
 
 def test_strict_names_what_never_came() -> None:
-    matcher = Matcher(plan(*SESSION), "strict", "never")
+    matcher = Matcher(Known(plan(*SESSION)), "strict", "never")
     for command in (b"USER a", b"PASS b", b"STAT", b"LIST", b"RETR 1"):
         matcher.command(command)
     assert [step.title for step in matcher.left()] == ["DELE 1", "LIST", "QUIT"]
@@ -279,7 +280,7 @@ COMMANDS = st.one_of(
 
 @given(st.lists(COMMANDS, max_size=30))
 def test_lenient_answers_any_order_as_a_maildrop_would(commands: list[str]) -> None:
-    matcher = Matcher(RECORDING, "lenient", "never")
+    matcher = Matcher(Known(RECORDING), "lenient", "never")
     matcher.command(b"USER x")
     matcher.command(b"PASS y")
     model = Model()

@@ -85,6 +85,22 @@ async def test_segments_arrive_as_they_were_recorded() -> None:
         client.close()
 
 
+async def test_a_segment_waits_until_the_client_has_read_the_one_before() -> None:
+    async with replaying(captured(ORDINARY, SECRET)) as replay:
+        with socket.create_connection((replay.url.host, replay.url.port), 30) as client:
+            client.setblocking(False)
+            for command in (b"", b"USER a\r\n", b"PASS b\r\n", b"STAT\r\n"):
+                client.send(command)
+                await trio.lowlevel.wait_readable(client)
+                client.recv(100)
+            client.send(b"RETR 1\r\n")
+            for segment in (b"+OK\r\n", b"Subject: ", b"a\r\n\r\n"):
+                await trio.lowlevel.wait_readable(client)
+                for _ in range(100):  # the replay has its turns, and uses none of them
+                    await trio.lowlevel.checkpoint()
+                assert client.recv(100) == segment
+
+
 async def test_once_ends_with_the_first_client() -> None:
     async with replaying(captured(ORDINARY, SECRET), once=True) as replay:
         first = replay.connect()

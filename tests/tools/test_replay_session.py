@@ -10,6 +10,7 @@ import trio.testing
 from popproxy.peers.script import Conversation, parse
 from popproxy.relay.memory import memory_legs
 from popproxy.tools.replay_pieces import Split
+from popproxy.tools.replay_place import Known
 from popproxy.tools.replay_planner import PlanError, make_plan
 from popproxy.tools.replay_session import Manner, ReplaySession
 from tests.support.conversations import SECRET, every_conversation
@@ -95,7 +96,7 @@ async def test_a_client_that_takes_nothing_is_given_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ours, theirs = memory_legs(capacity=2)
-    session = ReplaySession(theirs, make_plan(captured(QUICK)), Manner(idle=30))
+    session = ReplaySession(theirs, Known(make_plan(captured(QUICK))), Manner(idle=30))
     outcome = await session.run()
     assert outcome.reason == "the client took nothing for 30 seconds"
     ours.close()
