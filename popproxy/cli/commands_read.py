@@ -94,3 +94,69 @@ def show(
     context.obj.color = color
     which = {"session": session, "user": user, "since": since, "until": until}
     return verb.show(context.obj, capture, which, verb.Manner(message=message, **how))
+
+
+@click.command(
+    "diff",
+    cls=Command,
+    short_help="Two sessions side by side.",
+    examples=[
+        ("The client that works, and the one that fails", "popproxy diff good.jsonl bad.jsonl"),
+        ("Two sessions of one capture", "popproxy diff capture.jsonl --session-a 3 --session-b 7"),
+        ("For a program", "popproxy diff --json before.jsonl after.jsonl"),
+    ],
+    notes=[
+        ("Exit status", "0    the sessions do not differ\n1    they do"),
+        ("Read on", "popproxy help reading         what is compared, and what is made alike first"),
+    ],
+)  # fmt: skip
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option(
+    "--session-a",
+    cls=Option,
+    group=SESSIONS,
+    metavar="WHICH",
+    help="The session of A, if it holds several: its number, its id, or how that begins or ends.",
+)
+@click.option("--session-b", cls=Option, group=SESSIONS, metavar="WHICH", help="The same for B.")
+@click.option(
+    "--timing",
+    cls=Option,
+    is_flag=True,
+    help="Durations differ, too: those that are more than twice as long, and 20 ms at least.",
+)
+@click.option(
+    "-a",
+    "--all",
+    "everything",
+    cls=Option,
+    is_flag=True,
+    help="Show all that is the same, too; without it, only a little around what differs.",
+)
+@click.option("--json", "as_json", cls=Option, is_flag=True, help="One JSON object.")
+@kind_option
+@no_pager
+@color_only
+@click.pass_context
+def diff(
+    context: click.Context,
+    /,
+    a: str,
+    b: str | None,
+    session_a: str | None,
+    session_b: str | None,
+    kind: str | None,
+    color: str,
+    **how: bool,
+) -> int:
+    """Compare a session of capture A with one of capture B, command by command.
+
+    Numbers of messages, unique-ids, times, ports and names of hosts are made alike before. Without
+    B, two sessions of A are compared. A and B are files; one of them may be - for standard input.
+    """
+    from popproxy.cli import diff as verb
+
+    context.obj.color = color
+    sides = verb.Sides(a=a, b=b, session_a=session_a, session_b=session_b)
+    return verb.compare(context.obj, sides, kind, **how)
