@@ -100,6 +100,10 @@ class WireRecord(Record, kw_only=True, frozen=True, gc=False):
     masked: Annotated[
         list[str], Meta(description="Paths of the fields in which something was hidden.")
     ] = []
+    inferred: Annotated[
+        list[str],
+        Meta(description="made-up: an importer put it in, as the log it read lacks it."),
+    ] = []
 
     @property
     def wire(self) -> bytes:
@@ -126,6 +130,16 @@ class RoutePart(_Part, kw_only=True, frozen=True, gc=False):
     upstream: str
 
 
+class SourcePart(_Part, kw_only=True, frozen=True, gc=False):
+    """Where an imported session comes from."""
+
+    kind: Annotated[str, Meta(description="Which kind of log, as `convert --from` calls it.")]
+    inferred: Annotated[
+        list[str],
+        Meta(description="What was guessed of all of it: side, time, line-ends, order, addresses."),
+    ] = []
+
+
 class SessionStart(Record, kw_only=True, frozen=True, gc=False):
     """A client connected."""
 
@@ -140,6 +154,9 @@ class SessionStart(Record, kw_only=True, frozen=True, gc=False):
     rewrites: Annotated[
         list[str], Meta(description="Everything that changes traffic in this session.")
     ] = []
+    source: Annotated[
+        SourcePart | None, Meta(description="Of sessions that were read from another's log.")
+    ] = None
 
 
 class TlsPart(_Part, kw_only=True, frozen=True, gc=False):

@@ -86,22 +86,17 @@ def opened(path: str, kind: str | None, invocation: Invocation) -> Iterator[Open
     Raises:
         CommandError: It cannot be opened, or there is no such kind.
     """
-    known = _known(kind)
-    if kind is not None and known is None:
+    if kind is not None and kind not in captures.KINDS:
         raise CommandError(
             f"--from: there is no kind {kind!r}",
             hint=nearest(kind, captures.KINDS).capitalize(),
             status=Status.USAGE,
         )
     try:
-        with captures.rereadable(path, kind=known) as reading:
+        with captures.rereadable(path, kind=kind) as reading:
             yield Opened(reading, captures.name_of(path), invocation)
     except CaptureError as error:
         raise _told(error) from None
-
-
-def _known(kind: str | None) -> captures.Kind | None:
-    return next((known for known in captures.KINDS if known == kind), None)
 
 
 def _told(error: CaptureError) -> CommandError:

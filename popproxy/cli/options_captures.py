@@ -21,7 +21,8 @@ def kind_option(function: F) -> F:
         "kind",
         cls=Option,
         metavar="KIND",
-        help="What the capture is, where its content does not tell: jsonl, text, bundle.",
+        help="What the capture is, where its content does not tell: jsonl, text, bundle, or one of"
+        " the logs of `popproxy help importing`.",
     )(function)
 
 

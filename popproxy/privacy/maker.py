@@ -23,6 +23,8 @@ from popproxy.records import (
     EventPart,
     FindingPart,
     FindingRecord,
+    GapPart,
+    GapRecord,
     GreetingPart,
     GreetingRecord,
     ResponsePart,
@@ -47,6 +49,7 @@ _DATA: EventPart[Any] = EventPart(action="pop3.data")
 _GREETING: EventPart[Any] = EventPart(action="pop3.greeting")
 _AUTH: EventPart[Any] = EventPart(action="pop3.auth")
 _FINDING: EventPart[Any] = EventPart(action="finding")
+_GAP: EventPart[Any] = EventPart(action="gap")
 _TLS_START: EventPart[Any] = EventPart(action="tls.start")
 _TLS_FAILED: EventPart[Any] = EventPart(action="tls.failed")
 _TLS_END: EventPart[Any] = EventPart(action="tls.end")
@@ -352,6 +355,16 @@ class Maker:
             session=self.session(),
             event=_TLS_FAILED,
             tls=tls,
+        )
+
+    def gap(self, at: int, reason: str) -> GapRecord:
+        """Make the record of something that is missing."""
+        return GapRecord(
+            timestamp=self.time(at),
+            schema=_SCHEMA,
+            session=self.session(),
+            event=_GAP,
+            gap=GapPart(reason=reason),
         )
 
     def rewrite(self, at: int, side: Side, rewrite: RewritePart) -> RewriteRecord:

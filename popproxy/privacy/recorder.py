@@ -276,6 +276,15 @@ class Recorder:
         """
         return [self._known.make.finding(at, code, where, seq=command_seq, count=count)]
 
+    def gap(self, reason: str, at: int) -> list[Record]:
+        """Make the record of something that is missing from the conversation.
+
+        Args:
+            reason: What, and why; nothing of a peer's.
+            at: When, monotonic, in nanoseconds.
+        """
+        return [self._known.make.gap(at, reason)]
+
     def tls_start(self, part: TlsPart, at: int) -> list[Record]:
         """Make the record of TLS that began on a leg, and count that leg as safe from now on.
 

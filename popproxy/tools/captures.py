@@ -1,7 +1,8 @@
 """Captures of any kind as records: whatever a tool works on comes through here.
 
 A capture is told by what it begins with, never by its name: JSON lines and text transcripts are
-popproxy's own formats, a bundle is what `popproxy share` makes (a zip that holds `capture.jsonl`).
+popproxy's own formats, a bundle is what `popproxy share` makes (a zip that holds `capture.jsonl`),
+and the logs of other programs are those of `popproxy.importers`.
 Records come one by one, so that the size of a file does not matter. What a hostile file could make
 large is bounded: a line has `MAX_LINE` octets at most, and nothing else is held.
 """
@@ -18,15 +19,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, Literal, Protocol, get_args
+from typing import IO, Final, Protocol
 
+from popproxy import importers
 from popproxy.formats import FormatError, TornError, jsonl, text
 from popproxy.formats.text_reader import TITLE
 from popproxy.records import Record
 
-Kind = Literal["jsonl", "text", "bundle"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-"""The kinds that `read` takes."""
+KINDS: Final = ("jsonl", "text", "bundle", *importers.KINDS)
+"""The kinds that `read` takes: popproxy's own, and other programs' logs."""
 
 STDIN: Final = "-"
 """The path that stands for standard input."""
@@ -81,7 +82,7 @@ def name_of(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
-def recognise(start: bytes) -> Kind | None:
+def recognise(start: bytes) -> str | None:
     """Tell which kind of capture a file is.
 
     Args:
@@ -97,13 +98,13 @@ def recognise(start: bytes) -> Kind | None:
         return "jsonl"
     if begun.startswith(TITLE.encode()):
         return "text"
-    return None
+    return importers.recognise(start)
 
 
 def read(
     path: str,
     *,
-    kind: Kind | None = None,
+    kind: str | None = None,
     name: str | None = None,
     on_error: OnError | None = None,
 ) -> Iterator[Record]:
@@ -128,13 +129,17 @@ def read(
         with ExitStack() as closing:
             file = closing.enter_context(_open(path, name))
             kind = kind or _recognised(file, name)
-            if kind == "bundle":
+            if kind not in _READERS:
                 file = closing.enter_context(_seekable(file))
+            if kind == "bundle":
                 file = closing.enter_context(_bundled(file, name))
+            elif kind in importers.KINDS:
+                yield from importers.read(file, kind, Path(path))
+                return
             yield from _READERS["text" if kind == "text" else "jsonl"](
                 _lines(file), on_error=on_error
             )
-    except FormatError as error:
+    except (FormatError, importers.LogError) as error:
         raise CaptureError(name, error.message, error.line) from None
     except OSError as error:
         raise CaptureError(name, f"cannot be read: {error.strerror or error}") from None
@@ -145,7 +150,7 @@ def read(
 
 
 @contextmanager
-def rereadable(path: str, *, kind: Kind | None = None) -> Iterator[Reading]:
+def rereadable(path: str, *, kind: str | None = None) -> Iterator[Reading]:
     """Have a capture that can be read more than once.
 
     Args:
@@ -198,7 +203,7 @@ def _open(path: str, name: str) -> IO[bytes]:
     return Path(path).open("rb", buffering=_START)
 
 
-def _recognised(file: IO[bytes], name: str) -> Kind:
+def _recognised(file: IO[bytes], name: str) -> str:
     start = file.peek(_START)[:_START] if isinstance(file, io.BufferedReader) else b""
     if not start:
         raise CaptureError(name, "this file is empty: there is nothing in it to read")
@@ -206,8 +211,9 @@ def _recognised(file: IO[bytes], name: str) -> Kind:
         return kind
     raise CaptureError(
         name,
-        "this is no capture that popproxy knows: it reads JSON lines, text transcripts and the"
-        " bundles of `popproxy share`. If it is one all the same, say which with --from",
+        "this is no capture that popproxy knows: it reads JSON lines, text transcripts, the bundles"
+        " of `popproxy share`, and other programs' logs (popproxy help importing). If it is one all"
+        " the same, say which with --from",
     )
 
 

@@ -42,6 +42,15 @@ _CODES: Final = {code.value: FINDINGS[code].what for code in FindingCode}
 _MASKED: Final = frozenset(
     {"raw", "pop3.command", "pop3.arguments", "pop3.text", "pop3.message", "pop3.octets"}
 )
+LOGS: Final = frozenset(
+    {
+        *("curl", "curl-trace", "fetchmail", "javamail", "mailkit", "mitmproxy", "pcap", "poplib"),
+        *("putty", "rawlog", "s_client", "sslsplit", "terminal", "thunderbird", "transcript"),
+    }
+)
+"""The kinds of logs that a session may come from."""
+
+_INFERRED: Final = frozenset({"side", "time", "line-ends", "order", "addresses", "made-up"})
 _STATES: Final = frozenset(one.value for one in State)
 _STATUSES: Final = frozenset(one.value for one in Status)
 _ENDINGS: Final = frozenset(one.value for one in Ending)
@@ -235,6 +244,7 @@ RULES: Final[dict[str, Rule]] = {
     "WireRecord.raw_b64": _wire,
     "WireRecord.segments": _keep,
     "WireRecord.joined": _keep,
+    "WireRecord.inferred": lambda _, value: [one for one in value if one in _INFERRED],
     "WireRecord.masked": lambda _, value: [one for one in value if one in _MASKED],
     "PolicyPart.body": _keep,
     "PolicyPart.mask": _one_of(frozenset({MASK})),
@@ -252,6 +262,9 @@ RULES: Final[dict[str, Rule]] = {
     "SessionStart.policy": _part,
     "SessionStart.notice": lambda fields, _: fields.notice,
     "SessionStart.version": _matching(_VERSION),
+    "SessionStart.source": _part,
+    "SourcePart.kind": _one_of(LOGS),
+    "SourcePart.inferred": lambda _, value: [one for one in value if one in _INFERRED],
     "SessionStart.rewrites": lambda fields, value: [fields.own(one) for one in value],
     "TlsStart.tls": _part,
     "TlsFailed.tls": _part,
