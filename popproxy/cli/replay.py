@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,12 +14,13 @@ from popproxy.cli import wiring, wiring_tls
 from popproxy.cli.ca import directory
 from popproxy.cli.captures import Opened, choice, opened
 from popproxy.cli.config import DEFAULT, Configuration, Entry, Layers, build
+from popproxy.cli.console import is_terminal
 from popproxy.cli.diagnostics import Diagnostics
 from popproxy.cli.errors import CommandError, ConfigurationError, Problem, Status
 from popproxy.cli.options import Invocation
 from popproxy.cli.privileges import forbid_core_dumps
 from popproxy.cli.routes import read_route_options
-from popproxy.cli.run import make_diagnostics
+from popproxy.cli.run import make_diagnostics, say_waiting
 from popproxy.cli.sources import read_options
 from popproxy.diagnostics import on_first_use
 from popproxy.formats import visible
@@ -315,6 +317,8 @@ async def _listen(stage: Stage, stop: trio.Event, diagnostics: Diagnostics) -> T
     def ready(urls: list[Url]) -> None:
         for url in urls:
             diagnostics.announce("listening", f"listening on {url}", always=True, url=str(url))
+        if is_terminal(sys.stderr) and diagnostics.form == "console":
+            say_waiting(diagnostics, urls[0], stage.tls)
 
     try:
         return await serve(stage, stop, _Teller(diagnostics), ready=ready)

@@ -43,6 +43,7 @@ from popproxy.relay import (
     RelayError,
     Route,
     Timeouts,
+    Url,
     encryption,
     notice,
     serve,
@@ -51,6 +52,7 @@ from popproxy.sinks import Hub
 from popproxy.sinks.turns import share_interpreter
 from popproxy.tls import key_log
 from popproxy.tls.failures import TlsSetupError
+from popproxy.tls.settings import ListenerTls
 
 AT_ONCE = 0.2
 """Seconds that outputs get when a second signal asks to end at once."""
@@ -251,7 +253,8 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     if not plan.silent_listeners:
         say_listening(plan.diagnostics, listeners)
     if is_terminal(sys.stderr) and plan.diagnostics.form == "console":
-        say_waiting(plan.diagnostics, listeners[0])
+        first = listeners[0]
+        say_waiting(plan.diagnostics, first.url, first.route.listener_tls)
     load()  # not earlier: whoever waits for the line above need not wait for structlog
 
 
@@ -259,15 +262,20 @@ _SECURITY = {"pop3": "no encryption", "pop3+stls": "STARTTLS", "pop3s": "SSL/TLS
 """What mail clients call it in their settings."""
 
 
-def say_waiting(diagnostics: Diagnostics, listener: Listener) -> None:
-    """Tell a person what to set in a mail client, in the words of its settings."""
-    host, port = listener.address
+def say_waiting(diagnostics: Diagnostics, url: Url, tls: ListenerTls) -> None:
+    """Tell a person what to set in a mail client, in the words of its settings.
+
+    Args:
+        diagnostics: Where to speak.
+        url: Where clients connect.
+        tls: How TLS is spoken with them.
+    """
     diagnostics.announce(
         "waiting",
-        f"waiting for mail clients: POP3, server {host}, port {port},"
-        f" {_SECURITY[listener.url.scheme]}; Ctrl-C ends",
+        f"waiting for mail clients: POP3, server {url.host}, port {url.port},"
+        f" {_SECURITY[url.scheme]}; Ctrl-C ends",
     )
-    if listener.url.scheme != "pop3" and listener.route.listener_tls.certificate is None:
+    if url.scheme != "pop3" and tls.certificate is None:
         diagnostics.announce(
             "trust",
             "they have to trust popproxy's local authority: `popproxy help trust` tells how",

@@ -6,12 +6,21 @@ import json
 import signal
 import socket
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from popproxy.cli.main import main
+from popproxy.formats import jsonl
+from popproxy.peers.script import parse
+from popproxy.privacy.maker import Maker
+from popproxy.records import LegName, Record, SessionPart, TlsPart
+from popproxy.tools.replay_server import Stage, Tally
 from tests.support.proxy import command
+from tests.support.recording import STARTED
+from tests.support.replaying import captured
 from tests.support.running import run, started
 from tests.support.waiting import PATIENCE, until
 
@@ -204,3 +213,112 @@ def test_as_client_it_tells_what_a_server_answers_otherwise(tmp_path: Path) -> N
     assert "the server refuses the login" in wrong.stderr
     assert "canary" not in first.stderr + every.stderr + wrong.stderr
     assert list((tmp_path / "Maildir").rglob("1.a.b*"))
+
+
+# What becomes of options and recording.
+
+
+@pytest.fixture
+def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stage]:
+    """Run the verb up to where it would listen, and give what it would do."""
+
+    def run_up_to(records: Sequence[Record], *options: str) -> Stage:
+        found: list[Stage] = []
+
+        def keep(_function: object, stage: Stage, _diagnostics: object) -> tuple[Tally, None]:
+            found.append(stage)
+            return Tally(), None
+
+        monkeypatch.setattr("popproxy.cli.replay.trio.run", keep)
+        capture = tmp_path / "capture.jsonl"
+        capture.write_bytes(b"".join(map(jsonl.encode, records)))
+        assert main(["replay", str(capture), *options], {"HOME": str(tmp_path)}) == 0
+        return found[0]
+
+    return run_up_to
+
+
+def under_tls(*versions: str, stls: bool = False) -> list[Record]:
+    """A session whose legs have these versions of TLS: the client's, the server's."""
+    records = captured(parse("S: +OK\nC: STLS\nS: +OK\nC: QUIT\nS: +OK\nS! eof\n"))
+    made = Maker("s1", STARTED, 0)
+    legs: tuple[LegName, ...] = ("client", "upstream")
+    started = [
+        made.tls_start(0, TlsPart(leg=leg, version=version))
+        for leg, version in zip(legs, versions, strict=False)
+    ]
+    place = 4 if stls else 1
+    if not stls:
+        records = [one for one in records if "STLS" not in str(getattr(one, "pop3", ""))]
+    whole = [*records[:place], *started, *records[place:]]
+    return [
+        structs.replace(record, session=SessionPart(id="s1", seq=seq))
+        for seq, record in enumerate(whole, 1)
+    ]
+
+
+PLAIN = captured(parse("S: +OK\nC: QUIT\nS: +OK\nS! eof\n"))
+OFFERED = captured(parse("S: +OK\nC: CAPA\nS: +OK\nS+ STLS\nS+ .\nC: QUIT\nS: +OK\nS! eof\n"))
+
+
+@pytest.mark.parametrize(
+    ("records", "options", "listen", "tls"),
+    [
+        (PLAIN, (), "pop3://127.0.0.1:1110", "never"),
+        (OFFERED, (), "pop3://127.0.0.1:1110", "stls"),
+        (OFFERED, ("--tls", "none"), "pop3://127.0.0.1:1110", "never"),
+        (under_tls("TLSv1.3", stls=True), (), "pop3://127.0.0.1:1110", "stls"),
+        (under_tls("TLSv1.3"), (), "pop3s://127.0.0.1:1995", "start"),
+        (under_tls("TLSv1.3"), ("--tls", "none"), "pop3://127.0.0.1:1110", "never"),
+        (under_tls("TLSv1.3"), ("--listen", "pop3://[::1]:0"), "pop3://[::1]:0", "never"),
+        (PLAIN, ("--listen", "pop3s://localhost"), "pop3s://localhost:1995", "start"),
+        (PLAIN, ("--listen", "pop3+stls://localhost"), "pop3+stls://localhost:1110", "require"),
+    ],
+)
+def test_tls_is_as_recorded_unless_the_listener_says_otherwise(
+    records: list[Record],
+    options: tuple[str, ...],
+    listen: str,
+    tls: str,
+    staged: Callable[..., Stage],
+) -> None:
+    stage = staged(records, *options)
+    assert (str(stage.listen), stage.manner.tls) == (listen, tls)
+
+
+@pytest.mark.parametrize(
+    ("versions", "options", "minimum", "maximum"),
+    [
+        (("TLSv1.3", "TLSv1.2"), (), "1.2", "1.2"),
+        (("TLSv1.2",), (), "1.2", "1.2"),
+        (("TLSv1.3", "TLSv1"), (), "1.0", "1.0"),
+        (("TLSv1.3", "TLSv1.1"), ("--client-tls-minimum", "1.2"), "1.2", None),
+        (("TLSv9",), (), "1.2", None),
+    ],
+)
+def test_tls_is_no_newer_than_the_recorded_servers(
+    versions: tuple[str, ...],
+    options: tuple[str, ...],
+    minimum: str,
+    maximum: str | None,
+    staged: Callable[..., Stage],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stage = staged(under_tls(*versions), *options)
+    assert (stage.tls.minimum, stage.tls.maximum) == (minimum, maximum)
+    assert ("unsafe for years" in capsys.readouterr().err) == (minimum == "1.0")
+
+
+def test_options_arrive_where_they_count(staged: Callable[..., Stage]) -> None:
+    options = ("--match", "lenient", "--speed", "4", "--split", "random:7", "--once")
+    limits = ("--max-connections", "3", "--idle-timeout", "5", "--allow", "192.0.2.0/24")
+    stage = staged(PLAIN, *options, *limits, "--listen", "pop3://192.0.2.1:1110")
+    manner = stage.manner
+    assert (manner.match, manner.speed, manner.idle) == ("lenient", 4.0, 5.0)
+    assert (manner.split.kind, manner.split.seed) == ("random", "7")
+    assert (stage.once, stage.connections, [str(one) for one in stage.allow]) == (
+        True,
+        3,
+        ["192.0.2.0/24"],
+    )
+    assert staged(PLAIN, "--no-timing").manner.speed is None

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import socket
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from popproxy.cli.run import say_waiting
 from popproxy.cli.sources import read_text
 from popproxy.cli.wiring import check, make_routes
 from popproxy.cli.wiring_tls import pinned, setup_error, warnings
-from popproxy.relay import Listener, Route
+from popproxy.relay import Route
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.settings import ListenerTls, UpstreamTls
 
@@ -363,12 +362,8 @@ def test_what_a_mail_client_has_to_be_told_is_said_in_its_words(
 ) -> None:
     route = made(a_route(listen=f"{scheme}://127.0.0.1:0", **({"cert": cert} if cert else {})))
     stream = io.StringIO()
-    with socket.socket() as unbound:
-        url = dataclasses.replace(route.listen, port=2995)
-        listener = Listener(route, url, ("127.0.0.1", 2995), unbound)
-        say_waiting(
-            Diagnostics(level="info", form="console", colors=False, stream=stream), listener
-        )
+    diagnostics = Diagnostics(level="info", form="console", colors=False, stream=stream)
+    say_waiting(diagnostics, dataclasses.replace(route.listen, port=2995), route.listener_tls)
     lines = stream.getvalue().splitlines()
     assert "server 127.0.0.1, port 2995" in lines[0]
     assert len(lines) == len(said)
