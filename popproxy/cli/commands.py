@@ -8,7 +8,6 @@ from popproxy import __version__
 from popproxy.cli.command import Group, Option
 from popproxy.cli.commands_ca import ca
 from popproxy.cli.commands_check import check, stats
-from popproxy.cli.commands_convert import convert
 from popproxy.cli.commands_read import diff, show
 from popproxy.cli.commands_relay import demo, run, serve
 from popproxy.cli.commands_replay import replay
@@ -38,7 +37,7 @@ def popproxy() -> None:
     """
 
 
-for _verb in (run, demo, serve, show, convert, replay, check, diff, stats, ca):
+for _verb in (run, demo, serve, show, replay, check, diff, stats, ca):
     popproxy.add_command(_verb)
 
 

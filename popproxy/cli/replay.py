@@ -300,7 +300,7 @@ async def _serve(stage: Stage, diagnostics: Diagnostics) -> tuple[Tally, int | N
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received,
     ):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, received, stop, scope, caught)
+            nursery.start_soon(_obey, received, stop, scope, caught, diagnostics)
             tally = await _listen(stage, stop, diagnostics)
             nursery.cancel_scope.cancel()
     if tally.sessions > 1:
@@ -331,10 +331,17 @@ async def _listen(stage: Stage, stop: trio.Event, diagnostics: Diagnostics) -> T
 
 
 async def _obey(
-    received: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope, caught: list[int]
+    received: AsyncIterator[int],
+    stop: trio.Event,
+    scope: trio.CancelScope,
+    caught: list[int],
+    diagnostics: Diagnostics,
 ) -> None:
     async for number in received:
-        caught.append(number)
-        if stop.is_set():
+        if caught:
             scope.cancel()
+        caught.append(number)
         stop.set()
+        diagnostics.announce(
+            "stopping", "stopping: no new clients; a second time ends all sessions at once"
+        )

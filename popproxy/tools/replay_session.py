@@ -39,7 +39,7 @@ _LINGER = 1.0
 """Seconds that a client has to close after the last answer."""
 _WRITE = 256 * 1024
 """Octets that are written at once at most; each time the client may take `Manner.idle` seconds."""
-_APART = 4_096
+_APART = 32_768
 """Segments of an answer that the client is made to read apart; its last ones always are."""
 _LAST_OCTETS = 16
 _TOO_LONG = b"\n"

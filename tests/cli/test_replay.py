@@ -85,6 +85,15 @@ def test_lenient_takes_any_order(tmp_path: Path) -> None:
     assert heard.count(b"\r\n.\r\n") == 3
 
 
+def test_a_log_of_another_program_is_replayed_too(tmp_path: Path) -> None:
+    log = str(SAMPLES / "session.all.log")
+    options = ("--once", "--no-timing", "--listen", "pop3://127.0.0.1:0")
+    with started("replay", log, *options, cwd=tmp_path / "home") as (process, port):
+        heard = talk(port, *COMMANDS)
+        assert process.wait(PATIENCE) == 0
+    assert all(line in Path(log).read_bytes() for line in heard.splitlines())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_0(number: int, tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -98,6 +107,22 @@ def test_a_signal_ends_it_with_0(number: int, tmp_path: Path) -> None:
         process.send_signal(number)
         assert process.wait(PATIENCE) == 0
     assert "2 connections, 1 of them departed from the recording" in (home / "stderr").read_text()
+
+
+def test_a_second_signal_ends_sessions_at_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with (
+        started("replay", str(SAMPLE), "--listen", "pop3://127.0.0.1:0", cwd=home) as (
+            process,
+            port,
+        ),
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as client,
+    ):
+        client.recv(100)
+        process.send_signal(signal.SIGINT)
+        until(lambda: "stopping" in (home / "stderr").read_text(), "the first signal")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
 
 
 def test_json_messages(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {
-    "chromium": "chromium",
     "curl": "curl",
     "dovecot": "dovecot-pop3d",
     "fetchmail": "fetchmail",
