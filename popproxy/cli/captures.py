@@ -15,6 +15,7 @@ from popproxy.formats import FormatError
 from popproxy.records import Record
 from popproxy.tools import captures
 from popproxy.tools.captures import CaptureError, Reading
+from popproxy.tools.follow import Wait, follow
 from popproxy.tools.sessions import Choice, chosen
 
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])")
@@ -22,19 +23,55 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 _TOLD_MOST: Final = 10
 
 
+class Damage:
+    """Tells of places that could not be read; of the first few.
+
+    Attributes:
+        places: How many there were.
+    """
+
+    def __init__(self, name: str, invocation: Invocation) -> None:
+        self.places = 0
+        self._name = name
+        self._invocation = invocation
+
+    def tell(self, error: FormatError) -> None:
+        """Tell of a place."""
+        self.places += 1
+        if self.places > _TOLD_MOST:
+            return
+        place = f"{self._name}, line {error.line}" if error.line else self._name
+        last = self.places == _TOLD_MOST
+        hint = "If there are more such places, they are passed over in silence." if last else ""
+        show_error(
+            f"{place}: {error.message}",
+            hint,
+            env=self._invocation.env,
+            color=self._invocation.color,
+        )
+
+    def count(self, _error: FormatError) -> None:
+        """Take note of a place that was told before."""
+        self.places += 1
+
+
 class Opened:
     """A capture that a verb reads.
 
     Attributes:
         name: What messages call it.
-        damaged: Places that could not be read; the first few have been told.
     """
 
     def __init__(self, reading: Reading, name: str, invocation: Invocation) -> None:
         self._reading = reading
         self._invocation = invocation
+        self._damage = Damage(name, invocation)
         self.name = name
-        self.damaged = 0
+
+    @property
+    def damaged(self) -> int:
+        """Places that could not be read when it was read last; the first few have been told."""
+        return self._damage.places
 
     def records(self, choice: Choice | None = None, *, again: bool = False) -> Iterator[Record]:
         """Read it from the beginning; places that cannot be read are told and passed over.
@@ -49,29 +86,12 @@ class Opened:
         Raises:
             CommandError: Nothing of it can be read.
         """
-        self.damaged = 0
-        on_error = self._count if again else self._damaged
+        damage = self._damage = Damage(self.name, self._invocation)
+        on_error = damage.count if again else damage.tell
         try:
             yield from chosen(self._reading, choice or Choice(), on_error)
         except CaptureError as error:
             raise _told(error) from None
-
-    def _count(self, _error: FormatError) -> None:
-        self.damaged += 1
-
-    def _damaged(self, error: FormatError) -> None:
-        self.damaged += 1
-        if self.damaged > _TOLD_MOST:
-            return
-        place = f"{self.name}, line {error.line}" if error.line else self.name
-        last = self.damaged == _TOLD_MOST
-        hint = "If there are more such places, they are passed over in silence." if last else ""
-        show_error(
-            f"{place}: {error.message}",
-            hint,
-            env=self._invocation.env,
-            color=self._invocation.color,
-        )
 
 
 @contextmanager
@@ -86,17 +106,52 @@ def opened(path: str, kind: str | None, invocation: Invocation) -> Iterator[Open
     Raises:
         CommandError: It cannot be opened, or there is no such kind.
     """
+    _check(kind)
+    try:
+        with captures.rereadable(path, kind=kind) as reading:
+            yield Opened(reading, captures.name_of(path), invocation)
+    except CaptureError as error:
+        raise _told(error) from None
+
+
+def following(path: str, kind: str | None, invocation: Invocation, wait: Wait) -> Iterator[Record]:
+    """Read a capture that is still being written, as it grows.
+
+    Args:
+        path: The file; `-` for standard input, which has an end.
+        kind: What `--from` says.
+        invocation: Of the verb.
+        wait: See `popproxy.tools.follow`.
+
+    Yields:
+        The records.
+
+    Raises:
+        CommandError: It cannot be read, is of a kind that does not grow, or there is no such kind.
+    """
+    _check(kind)
+    damage = Damage(captures.name_of(path), invocation)
+    try:
+        if path == captures.STDIN:
+            yield from captures.read(path, kind=kind, on_error=damage.tell)
+        else:
+            yield from follow(path, wait, kind=kind, on_error=damage.tell)
+    except CaptureError as error:
+        raise _told(error) from None
+
+
+def _check(kind: str | None) -> None:
+    """Refuse a kind that there is not.
+
+    Raises:
+        CommandError: There is no such kind.
+    """
     if kind is not None and kind not in captures.KINDS:
         raise CommandError(
             f"--from: there is no kind {kind!r}",
             hint=nearest(kind, captures.KINDS).capitalize(),
             status=Status.USAGE,
         )
-    try:
-        with captures.rereadable(path, kind=kind) as reading:
-            yield Opened(reading, captures.name_of(path), invocation)
-    except CaptureError as error:
-        raise _told(error) from None
 
 
 def _told(error: CaptureError) -> CommandError:

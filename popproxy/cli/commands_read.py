@@ -65,6 +65,26 @@ no_pager = click.option(
     help="Show every line of messages and tables; without it they are folded, with counts.",
 )
 @click.option(
+    "-f",
+    "--follow",
+    cls=Option,
+    is_flag=True,
+    help="Go on showing what is added to the file, until Ctrl-C; it may be rotated meanwhile.",
+)
+@click.option(
+    "--raw",
+    cls=Option,
+    is_flag=True,
+    help="Show octets, read by read: what is no printable ASCII stands as an escape, \\x0d\\x0a,"
+    " on a terminal or not.",
+)
+@click.option(
+    "--timing",
+    cls=Option,
+    is_flag=True,
+    help="Show who was waited for, as a waterfall: client, server, and popproxy's own handshakes.",
+)
+@click.option(
     "--json", "as_json", cls=Option, is_flag=True, help="With --list: a JSON object a session."
 )
 @kind_option

@@ -56,6 +56,11 @@ def display(pieces: Iterable[str], env: Mapping[str, str], *, paged: bool = True
         _page(_chain(begun, pieces), pager, env)
 
 
+def write_through(piece: str) -> None:
+    """Write to standard output what belongs on it now; `sys.stdout.flush` sends it off."""
+    sys.stdout.write(_encoded(piece).decode(_encoding()))
+
+
 def _chain(begun: list[str], rest: Iterator[str]) -> Iterator[str]:
     yield from begun
     yield from rest

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Final, cast
 
+from rich.cells import cell_len
+
 from popproxy.cli.console import is_terminal
 from popproxy.cli.options import Invocation
 from popproxy.sinks.terminal import ColorChoice, make_console
@@ -47,3 +49,25 @@ class Screen:
             terminal=terminal,
             encoding=encoding,
         )
+
+
+def wrapped(text: str, width: int, first: int | None = None) -> list[str]:
+    """Break a text between words into rows; a word that is too long stays whole.
+
+    Args:
+        text: The text, escaped.
+        width: Columns of a row.
+        first: Columns of the first row, if there are fewer.
+    """
+    rows: list[str] = []
+    row, used, room = "", 0, width if first is None else first
+    for word in text.split(" "):
+        size = cell_len(word)
+        if row and used + 1 + size > room:
+            rows.append(row.rstrip())
+            row, used, room = "", 0, width
+        if row:
+            row, used = f"{row} {word}", used + 1 + size
+        else:
+            row, used = word, size
+    return [*rows, row.rstrip()]

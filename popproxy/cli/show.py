@@ -15,17 +15,22 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 from popproxy.cli import show_list
-from popproxy.cli.captures import Opened, choice, opened
+from popproxy.cli.captures import Opened, choice, following, opened
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.options import Invocation
 from popproxy.cli.pager import display
 from popproxy.cli.screen import Screen
+from popproxy.cli.show_follow import Following
+from popproxy.cli.show_message import MessageDrawing
+from popproxy.cli.show_timing import TimingDrawing
 from popproxy.formats import visible
 from popproxy.records import Record
 from popproxy.sinks.terminal import Transcript
 from popproxy.tools import filters
+from popproxy.tools.captures import STDIN
 from popproxy.tools.filter_tree import Filter
 from popproxy.tools.filters import FilterError
+from popproxy.tools.messages import fetched
 from popproxy.tools.sessions import Choice, Overview, overviews
 from popproxy.tools.sieve import Sieve, sifted
 
@@ -47,6 +52,9 @@ class Manner:
     everything: bool = False
     condition: str | None = None
     body: bool = False
+    raw: bool = False
+    timing: bool = False
+    follow: bool = False
     as_json: bool = False
     kind: str | None = None
     paged: bool = True
@@ -60,17 +68,63 @@ def show(invocation: Invocation, path: str, which: Mapping[str, str | None], man
     """
     wanted = choice(**which)
     condition = parsed(manner.condition)
+    _check(manner)
+    screen = Screen.standard(invocation)
+    if manner.follow:
+        live = Following(transcript(screen, manner), wanted, condition, encoding=screen.encoding)
+        live.show(
+            lambda wait: following(path, manner.kind, invocation, wait), at_once=path == STDIN
+        )
+        return Status.DONE
+    with opened(path, manner.kind, invocation) as capture:
+        lines = _Show(capture, wanted, manner, condition, screen).lines()
+        display(lines, invocation.env, paged=manner.paged)
+        damaged = capture.damaged
+    return Status.FAILED if damaged else Status.DONE
+
+
+def _check(manner: Manner) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        CommandError: There is such.
+    """
     if manner.as_json and not manner.listed:
         raise CommandError(
             "--json goes with --list",
             hint="The records themselves are JSON: popproxy convert CAPTURE --to jsonl -o -",
             status=Status.USAGE,
         )
-    with opened(path, manner.kind, invocation) as capture:
-        lines = _Show(capture, wanted, manner, condition, Screen.standard(invocation)).lines()
-        display(lines, invocation.env, paged=manner.paged)
-        damaged = capture.damaged
-    return Status.FAILED if damaged else Status.DONE
+    ways = {
+        "--list": manner.listed,
+        "a message": manner.message is not None,
+        "--timing": manner.timing,
+        "--raw": manner.raw,
+    }
+    given = [name for name, wanted in ways.items() if wanted]
+    if manner.follow and not manner.raw and given:
+        given = ["--follow", *given]
+    if len(given) > 1:
+        raise CommandError(
+            f"{given[0]} and {given[1]} are different ways to look at a capture",
+            hint="Choose one of them.",
+            status=Status.USAGE,
+        )
+
+
+def transcript(screen: Screen, manner: Manner) -> Transcript:
+    """Make what draws the transcript."""
+    return Transcript(
+        screen.palette,
+        screen.glyphs,
+        lambda: screen.width,
+        encoding=screen.encoding,
+        fold=_UNFOLDED if manner.body else _FOLD,
+        cap=_CAP_IN_FULL if manner.body else _CAP,
+        close_messages=not manner.body,
+        reading=True,
+        raw=manner.raw,
+    )
 
 
 def parsed(condition: str | None) -> Filter | None:
@@ -120,6 +174,8 @@ class _Show:
         """
         if self._manner.listed:
             yield from self._list(self._sessions())
+        elif self._manner.message is not None:
+            yield from self._message(self._manner.message)
         elif self._manner.everything or self._condition is not None:
             yield from self._some(self._transcript(self._records(self._wanted)))
         else:
@@ -182,20 +238,30 @@ class _Show:
             for line in ["", *textwrap.wrap(words, max(20, self._screen.width - 1))]:
                 yield self._screen.palette.quiet(line) + "\n"
 
+    def _message(self, number: int) -> Iterator[str]:
+        """Show a message of every session that is wanted and fetched it."""
+        drawing = MessageDrawing(self._screen, body=self._manner.body)
+        found = False
+        for message in fetched(self._records(self._wanted), number):
+            if found:
+                yield "\n"
+            found = True
+            yield from drawing.lines(number, message)
+        if not found:
+            raise CommandError(
+                f"{self._capture.name}: message {number} was not fetched"
+                + ("" if self._wanted.everything else " in these sessions"),
+                hint="It can be shown if a session has a RETR or TOP of it: popproxy show"
+                f" {self._capture.name}\n-Y 'pop.request.command in {{RETR, TOP}}' shows these.",
+            )
+
     def _transcript(self, records: Iterable[Record]) -> Iterator[str]:
-        screen, body = self._screen, self._manner.body
-        transcript = Transcript(
-            screen.palette,
-            screen.glyphs,
-            lambda: screen.width,
-            encoding=screen.encoding,
-            fold=_UNFOLDED if body else _FOLD,
-            cap=_CAP_IN_FULL if body else _CAP,
-            close_messages=not body,
-            reading=True,
-        )
+        if self._manner.timing:
+            yield from TimingDrawing(self._screen).all(records)
+            return
+        drawn = transcript(self._screen, self._manner)
         for record in records:
-            if shown := transcript.write(record):
-                yield shown.decode(screen.encoding)
-        if shown := transcript.end():
-            yield shown.decode(screen.encoding)
+            if shown := drawn.write(record):
+                yield shown.decode(self._screen.encoding)
+        if shown := drawn.end():
+            yield shown.decode(self._screen.encoding)

@@ -40,6 +40,11 @@ _LINE = re.compile(rf"[{_IN_LINE}]|\\(?=[\\xu{_IN_LINE}]|\Z)")
 _LINES = re.compile(rf"{_IN_LINES}|\\(?=[\\xu]|{_IN_LINES}|\Z)")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u((?!d[89a-f])[0-9a-f]{4}))")
 
+_EXACT = [
+    chr(octet) if 0x20 <= octet < 0x7F and octet != 0x5C else f"\\x{octet:02x}"
+    for octet in range(256)
+]
+_EXACT[0x5C] = "\\\\"
 _PLAIN = bytes(range(0x20, 0x7F)).replace(b"\\", b"") + b"\t"
 
 
@@ -63,6 +68,20 @@ def visible(text: str | bytes, *, lines: bool = False) -> str:
     elif text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return (_LINES if lines else _LINE).sub(_escape, text)
+
+
+def exact(octets: bytes) -> str:
+    r"""Write each octet that is no printable ASCII as an escape, line ends and TAB among them.
+
+    Args:
+        octets: Anything.
+
+    Returns:
+        Text of which `restore` gives the octets back; a backslash is always doubled.
+    """
+    if is_plain(octets) and b"\t" not in octets and octets.isascii():
+        return octets.decode()
+    return "".join(map(_EXACT.__getitem__, octets))
 
 
 def restore(text: str) -> bytes:

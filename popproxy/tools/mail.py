@@ -52,7 +52,7 @@ class Mail:
     """A message.
 
     Attributes:
-        fields: Names and bodies of the header's fields, in order, as they came; octets that are no
+        fields: Names and bodies of the header's fields, in order, unfolded; octets that are no
             UTF-8 as with the error handler `surrogateescape`.
         root: The message as a part; None if it has too many of them to be told apart.
     """
@@ -85,7 +85,7 @@ def _fields(header: bytes) -> Iterator[tuple[str, str]]:
     name, body = "", ""
     for line in header.decode("utf-8", "surrogateescape").split("\n"):
         if line[:1] in (" ", "\t") and name:
-            body += "\n" + line
+            body += line
             continue
         if name:
             yield name, body

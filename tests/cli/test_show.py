@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -16,15 +18,20 @@ from rich.cells import cell_len
 from popproxy.cli import show_list
 from popproxy.cli.errors import Status
 from popproxy.cli.main import main
+from popproxy.cli.show_follow import LOOKS, Following
 from popproxy.formats import jsonl
-from popproxy.records import Record
-from popproxy.tools.sessions import Overview
+from popproxy.records import MessagePart, Record
+from popproxy.sinks.terminal import Transcript
+from popproxy.sinks.terminal.ink import Glyphs, Palette
+from popproxy.tools.follow import Wait
+from popproxy.tools.sessions import Choice, Overview
 from tests.support.conversations import SECRET, load_all
 from tests.support.make_samples import SAMPLES, records
 from tests.support.proxy import command
 from tests.support.records import HARMFUL
 from tests.support.speaking import Speaking
-from tests.support.terminal import SGR
+from tests.support.terminal import SGR, conversation
+from tests.support.waiting import PATIENCE, until
 
 ODDITIES, ORDINARY = str(SAMPLES / "oddities.jsonl"), str(SAMPLES / "session.jsonl")
 
@@ -228,8 +235,11 @@ def test_p43_peer_text_is_harmless(tmp_path: Path, capsys: pytest.CaptureFixture
         for record in records(conversation.name, number)
     ]
     path = capture(tmp_path / "all", made)
-    for argv in (["--all"], ["--all", "--body"], ["--list"], ["-Y", "pop.request"]):
-        out = printed(capsys, *argv, path)
+    for argv in (
+        *(["--all"], ["--all", "--body"], ["--list"], ["-Y", "pop.request"]),
+        *(["--all", "--raw"], ["--all", "--timing"], ["--body", path, "1"]),
+    ):
+        out = printed(capsys, *argv, *([] if path in argv else [path]))
         assert out
         assert not set(out) & set(HARMFUL) - {"\n", "\t"}
         assert SECRET.decode() not in out
@@ -308,3 +318,184 @@ def test_standard_input_is_a_capture_too() -> None:
         check=True,
     )
     assert b"C: user mail@example.com" in done.stdout
+
+
+# A message
+
+
+def test_a_message_shows_its_header_and_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, ORDINARY, "2")
+    assert "── message 2 of session 20261122t140211-sam0001 ──" in out
+    assert "57 octets, 4 lines" in out
+    assert "   Subject:      Test 2\n" in out
+    assert "   text/plain" in out
+    assert "1 line, 14 octets\n" in out
+    assert "Other words." not in out
+    assert " │ Other words.\n" in printed(capsys, "--body", ORDINARY, "2")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_message_fits_the_terminal(
+    columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Grüße aus 邮件 " * 20
+    message["X-A-Header-With-A-Long-Name"] = "words " * 40
+    message.set_content("text\n")
+    message.add_attachment(b"x", maintype="a", subtype="b", filename="Ein langer Name " * 8)
+    octets = message.as_bytes().replace(b"\n", b"\r\n")
+    about = MessagePart(number=3, octets=len(octets), sha256="ab" * 32, octets_announced=7)
+    session = Speaking().start().says(b"RETR 3\r\n")
+    session.brings(b"+OK\r\n", octets, command="RETR", message=about)
+    out = said(monkeypatch, "--no-pager", capture(tmp_path / "c", session.records), "3",
+               columns=columns)  # fmt: skip
+    text = SGR.sub("", out)
+    assert "Grüße aus 邮件" in text
+    assert "multipart/mixed" in text
+    assert "└─ a/b" in text
+    assert "7 octets were announced" in " ".join(text.split())
+    lines = [line for line in text.splitlines() if "boundary=" not in line]  # a long word
+    assert max(map(cell_len, lines)) < columns
+
+
+def test_a_message_that_was_not_fetched_or_not_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", ORDINARY, "7"], {}) == Status.FAILED
+    assert "message 7 was not fetched" in capsys.readouterr().err
+    about = MessagePart(number=3, octets=9, sha256="ab" * 32)
+    session = Speaking().start().says(b"TOP 3 0\r\n")
+    session.brings(b"+OK\r\n", b"A: b\r\n\r\n", command="TOP", message=about)
+    session.says(b"RETR 3\r\n").answers(b"-ERR no\r\n", command="RETR").says(b"RETR 3\r\n")
+    session.brings(b"+OK\r\n", b"", recorded=False, command="RETR", message=about)
+    out = printed(capsys, capture(tmp_path / "c", session.records), "3")
+    assert "TOP brought a part of it" in out
+    assert "RETR was answered -ERR" in out
+    assert "the content was not recorded" in out
+
+
+# Octets, and time
+
+
+def test_raw_shows_octets_read_by_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "--raw", ORDINARY)
+    assert "C: retr 1\\x0d\\x0a\n" in out
+    assert "                First words.\\x0d\\x0a\n" in out
+    path = tmp_path / "c"
+    for name in ("dot-cut-over-segments", "escape-sequences"):
+        out = printed(capsys, "--raw", capture(path, records(name, 1)))
+        assert out.isascii() or "\\x" in out
+    session = Speaking().start().says(b"RETR 1\r\n")
+    session.brings(b"+OK\r\n", b"a\\\tb\r\n" * 20, size=4)
+    out = printed(capsys, "--raw", capture(path, session.records))
+    assert "a\\\\\\x09b" in out
+    assert "… 88 more octets" in out
+
+
+def test_timing_draws_a_waterfall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = capture(tmp_path / "c", conversation())
+    for columns in (40, 80, 120):
+        out = SGR.sub("", said(monkeypatch, "--timing", "--no-pager", path, columns=columns))
+        lines = out.splitlines()
+        assert max(map(cell_len, lines)) < columns
+        (retr,) = (line for line in lines if line.startswith("RETR"))
+        assert "1.20 s" in retr
+        assert retr.count("█") == max(line.count("█") for line in lines if "client ░" not in line)
+        assert "2.99 s" in out
+    assert "880 ms" in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        *(["--list", "--timing"], ["--raw", "--timing"], ["--follow", "--list"]),
+        *(["--follow", "--timing"],),
+    ],
+)
+def test_ways_to_look_that_do_not_go_together(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", *argv, ORDINARY], {}) == Status.USAGE
+    assert "different ways" in capsys.readouterr().err
+
+
+# A capture that grows
+
+
+def test_follow_shows_what_is_added_until_it_is_interrupted(tmp_path: Path) -> None:
+    path, out = tmp_path / "c", tmp_path / "out"
+    lines = (SAMPLES / "session.jsonl").read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]))
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [command(), "show", "--follow", "-Y", "pop.request", str(path)],
+            stdout=file,
+            stderr=subprocess.PIPE,
+        )
+    try:
+        with path.open("ab") as file:
+            file.writelines(lines[4:8])
+        until(lambda: b"C: pass ********" in out.read_bytes(), "the second command")
+        path.rename(tmp_path / "c.1")
+        path.write_bytes(b"".join(jsonl.encode(one) for one in records("stls-refused", 2)))
+        until(lambda: b"STLS" in out.read_bytes(), "what came after the rotation")
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == Status.INTERRUPTED
+    assert errors == b""
+
+
+def test_follow_of_standard_input_ends_with_it() -> None:
+    done = subprocess.run(
+        [command(), "show", "--follow", "--user", "ada", "-"],
+        input=(SAMPLES / "oddities.jsonl").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert b"C: PASS" in done.stdout
+    assert b"C: STLS" not in done.stdout
+
+
+def test_following_waits_between_looks_and_keeps_to_times() -> None:
+    made = records("ordinary-session", 1)
+    slept: list[float] = []
+    transcript = Transcript(Palette(), Glyphs(), lambda: 80)
+    wanted = Choice(since=made[3].timestamp)
+    live = Following(transcript, wanted, None, encoding="utf-8", sleep=slept.append)
+
+    def read(wait: Wait) -> Iterator[Record]:
+        yield from made[:5]
+        wait()
+        yield from made[5:]
+
+    screen = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", screen)
+        live.show(read, at_once=False)
+    assert slept == [LOOKS]
+    assert "session" not in screen.getvalue().splitlines()[0]
+
+
+# Size
+
+
+def test_a_large_capture_is_listed_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    session = Speaking().start().greeting(b"+OK\r\n")
+    for _ in range(1_000):
+        session.says(b"NOOP\r\n").answers(b"+OK\r\n", 1)
+    lines = b"".join(map(jsonl.encode, session.end().records))
+    with path.open("wb") as file:
+        for number in range(100):
+            file.write(lines.replace(b"k3x7", b"%04d" % number))
+    script = (
+        "import sys, tracemalloc\n"
+        "from popproxy.cli.main import main\n"
+        "tracemalloc.start()\n"
+        f"status = main(['show', '--list', {str(path)!r}], {{}})\n"
+        "print(tracemalloc.get_traced_memory()[1], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.count(b"\n") == 101
+    assert int(done.stderr) < 30_000_000

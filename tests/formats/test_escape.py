@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from popproxy.formats.escape import restore, visible
+from popproxy.formats.escape import exact, restore, visible
 from tests.support.records import HARMFUL, octets, texts
 
 
@@ -117,3 +117,11 @@ def test_lines_keep_their_ends_and_nothing_else(text: bytes, shown: str) -> None
 @pytest.mark.parametrize("text", ["\\", "\\q", "\\x1", "\\xg0", "\\u12", "\\ud800", "\\X1B"])
 def test_a_backslash_that_begins_no_escape_is_itself(text: str) -> None:
     assert restore(text) == text.encode()
+
+
+@given(st.binary(max_size=60))
+def test_octets_are_written_exactly_and_come_back(octets: bytes) -> None:
+    shown = exact(octets)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert restore(shown) == octets

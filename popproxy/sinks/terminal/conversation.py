@@ -24,6 +24,7 @@ from popproxy.sinks.terminal.asides import joined
 from popproxy.sinks.terminal.ink import Ink
 from popproxy.sinks.terminal.layout import Layout, Segment, count, duration, shown
 from popproxy.sinks.terminal.lines import Content, Line, LineAssembler
+from popproxy.sinks.terminal.octets import Octets
 
 SLOW = 1_000_000_000
 """A response that took this many nanoseconds is marked."""
@@ -43,15 +44,25 @@ class Conversation:
         fold: Lines of a multi-line response that are shown.
         cap: Octets of a line that are shown.
         close_messages: Whether a message is shown as one line that says what it is.
+        raw: Whether octets are shown, read by read.
 
     Attributes:
         body: What is recorded of messages: `full`, `headers` or `none`.
+        octets: Shows octets, if they are wanted.
     """
 
     def __init__(
-        self, layout: Layout, tag: Segment, *, fold: int, cap: int, close_messages: bool = False
+        self,
+        layout: Layout,
+        tag: Segment,
+        *,
+        fold: int,
+        cap: int,
+        close_messages: bool = False,
+        raw: bool = False,
     ) -> None:
         self.body = "full"
+        self.octets = Octets(layout, tag, fold=fold, cap=cap) if raw else None
         self._layout = layout
         self._palette = layout.palette
         self._tag = tag
@@ -72,6 +83,8 @@ class Conversation:
 
     def show(self, record: WireRecord) -> Iterator[str]:
         """Give the lines that a record of the wire adds."""
+        if self.octets is not None:
+            return self.octets.show(record)
         if isinstance(record, DataRecord) and record.pop3.part == "content":
             return self._show_content(record)
         if isinstance(record, DataRecord) and record.pop3.part == "opaque":
@@ -80,6 +93,8 @@ class Conversation:
 
     def finish(self, at: datetime | None) -> Iterator[str]:
         """Give what is still waiting: content, lines that never ended, sums."""
+        if self.octets is not None:
+            yield from self.octets.finish()
         for side in _SIDES:
             yield from self._close_content(side)
             for line in self._lines[side].rest():

@@ -53,6 +53,7 @@ class Transcript:
         close_messages: Whether a message is shown as one line that says from whom and about what.
         reading: Whether a capture is read back: sessions stand apart, and what all of them say of
             their recording is shown once.
+        raw: Whether the conversation is shown octet by octet, and read by read.
         tz: The time zone of the times shown; local time if None.
     """
 
@@ -67,6 +68,7 @@ class Transcript:
         cap: int = CAP,
         close_messages: bool = False,
         reading: bool = False,
+        raw: bool = False,
         tz: tzinfo | None = None,
     ) -> None:
         self._layout = Layout(palette, glyphs, width, tz)
@@ -77,6 +79,7 @@ class Transcript:
         self._cap = cap
         self._close_messages = close_messages
         self._reading = reading
+        self._raw = raw
         self._notice = ""
         self._sessions: dict[str, Conversation] = {}
         self._seen = 0
@@ -135,6 +138,7 @@ class Transcript:
                 fold=self._fold,
                 cap=self._cap,
                 close_messages=self._close_messages,
+                raw=self._raw,
             )
             self._sessions[name] = session
             self._seen += 1
@@ -147,6 +151,8 @@ class Transcript:
 
     def _start(self, record: SessionStart, session: Conversation, *, apart: bool) -> Iterator[str]:
         session.body = record.policy.body
+        if session.octets is not None:
+            session.octets.began = record.timestamp
         if apart:
             yield "\n"
         sentence = asides.start(record, self._palette, self._glyphs)
