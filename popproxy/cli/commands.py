@@ -11,6 +11,7 @@ from popproxy.cli.commands_check import check, stats
 from popproxy.cli.commands_read import diff, show
 from popproxy.cli.commands_relay import demo, run, serve
 from popproxy.cli.commands_replay import replay
+from popproxy.cli.commands_share import share, verify
 from popproxy.cli.options import EXIT_STATUS, color_only
 
 
@@ -37,7 +38,7 @@ def popproxy() -> None:
     """
 
 
-for _verb in (run, demo, serve, show, replay, check, diff, stats, ca):
+for _verb in (run, demo, serve, show, share, verify, replay, check, diff, stats, ca):
     popproxy.add_command(_verb)
 
 

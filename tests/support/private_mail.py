@@ -97,6 +97,11 @@ MAILS: dict[str, bytes] = {
         b"Content-Type: text/plain; charset=utf-16\r\nContent-Transfer-Encoding: base64\r\n",
         base64.encodebytes("Konstanze, Наталья".encode("utf-16")).replace(b"\n", b"\r\n"),
     ),
+    "utf-16 in the raw": _mail(
+        b"Subject: =?utf-16?Q?K=00o=00n=00=1F=04?=\r\nContent-Type: text/plain; "
+        b"charset=utf-16le\r\n",
+        "Konstanze, Наталья".encode("utf-16-le").replace(b"\n", b"") + b"\r\nKonstanze\r\n",
+    ),
     "quoted-printable": _mail(
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
         b"Quoted-Printable\r\n",

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
 
@@ -107,7 +107,16 @@ class Sanitiser:
 
     Attributes:
         removed: How often each rule replaced something.
+        notice: What sessions' first records say instead of their notice.
     """
+
+    LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+    RULES: Final = (
+        "user names", "mail addresses", "names of people", "host names", "IP addresses", "dates",
+        "Message-IDs", "unique-ids", "MIME boundaries", "names of files and other parameters",
+        "words of headers", "words of messages", "words of the server", "octets of attachments",
+    )  # fmt: skip
+    """What `removed` counts."""
 
     def __init__(
         self,
@@ -125,7 +134,7 @@ class Sanitiser:
         self._offset: timedelta | None = None
         self._sessions: dict[str, _Session] = {}
         self._held = 0
-        self._notice = _NOTICE.format(_NOTICES[level])
+        self.notice = _NOTICE.format(_NOTICES[level])
 
     def __repr__(self) -> str:
         """Name the type and no content (P13)."""
@@ -183,7 +192,7 @@ class Sanitiser:
         lines = SessionLines(keys, removed)
         headers = Headers(keys, offset, removed, None if done else self._taken)
         return _Session(
-            Fields(keys, offset, removed, lines, self._notice),
+            Fields(keys, offset, removed, lines, self.notice),
             lines,
             Messages(keys, headers, removed),
             headers,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from popproxy.privacy.sanitise.words import fill
+from popproxy.privacy.sanitise.words import fill, flatten, is_wide
 
 Filling = Callable[[bytes], bytes]
 
@@ -171,5 +171,8 @@ def encoded_word(
     def filled(decoded: bytes) -> bytes:
         return filling(decoded, name)
 
-    made = escaped(text, filled) if encoding in b"Qq" else base64(text, filled)
+    def raw(decoded: bytes) -> bytes:
+        return flatten(decoded) if is_wide(name) else filled(decoded)
+
+    made = escaped(text, raw) if encoding in b"Qq" else base64(text, filled)
     return b"=?" + charset_of(charset) + b"?" + encoding + b"?" + made + b"?="

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from popproxy.privacy.sanitise import addresses, dates, kept
 from popproxy.privacy.sanitise.encodings import encoded_word, escaped
 from popproxy.privacy.sanitise.keys import Keys
-from popproxy.privacy.sanitise.words import fill
+from popproxy.privacy.sanitise.words import CODED, fill
 
 FieldKind = Literal["people", "ids", "content", "trace", "text"]
 
@@ -174,6 +174,9 @@ class Headers:
 
     def _bare(self, atom: bytes, kind: FieldKind) -> bytes:
         """Replace an atom in which nothing is assigned."""
+        if CODED.fullmatch(atom):  # a signature
+            self._removed["words of headers"] += 1
+            return fill(atom)
         prefix = 5 if atom[:5].lower() == b"ipv6:" else 0
         if addresses.is_ipv4(atom) or addresses.is_ipv6(atom[prefix:]):
             self._removed["IP addresses"] += 1
@@ -199,7 +202,7 @@ class Headers:
     def _word(self, word: bytes, kind: FieldKind) -> bytes:
         lower = word.lower()
         if kind == "people":
-            return self._person(word)
+            return word if lower == b"rfc822" else self._person(word)
         if lower in kept.TRACE_WORDS or (lower in kept.HEADER_NAMES and kind == "trace"):
             return word
         if kind == "ids" or len(word) < _LONG:

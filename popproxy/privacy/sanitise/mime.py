@@ -20,7 +20,7 @@ from popproxy.privacy.sanitise.encodings import base64, escaped, looks_binary
 from popproxy.privacy.sanitise.headers import Headers, boundary_of
 from popproxy.privacy.sanitise.keys import Keys
 from popproxy.privacy.sanitise.markup import fill_html
-from popproxy.privacy.sanitise.words import fill
+from popproxy.privacy.sanitise.words import fill, flatten, is_wide
 
 _DEPTH: Final = 40
 """Multiparts and messages in each other; what lies deeper is text."""
@@ -151,6 +151,9 @@ class Messages:
         def text(decoded: bytes) -> bytes:
             return self._text(decoded, part)
 
+        def raw(decoded: bytes) -> bytes:
+            return flatten(decoded) if is_wide(part.charset) else text(decoded)
+
         is_text = part.type.startswith((b"text/", b"message/", b"multipart/")) or part.type in (
             b"application/json", b"application/xml", b"application/ics",
             b"application/pgp-encrypted",
@@ -161,8 +164,7 @@ class Messages:
                 return base64(body, None)
 
             def decoded(content: bytes) -> bytes:
-                wide = part.charset.lower().startswith((b"utf-16", b"utf-32", b"utf16", b"ucs"))
-                if not wide and looks_binary(content):
+                if not is_wide(part.charset) and looks_binary(content):
                     return bytes(len(content))
                 if part.type.startswith(b"message/") and depth < 5:
                     return b"".join(self._message(content, depth + _DEPTH // 5))
@@ -170,8 +172,8 @@ class Messages:
 
             return base64(body, decoded)
         if part.encoding == b"quoted-printable":
-            return escaped(body, text)
-        return text(body)
+            return escaped(body, raw)
+        return raw(body)
 
     def _text(self, text: bytes, part: _Part) -> bytes:
         self._removed["words of messages"] += len(text.split())

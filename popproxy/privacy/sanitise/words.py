@@ -8,6 +8,8 @@ Every octet is replaced by one of its own class, in its place:
 * any other octet from 80 on by E4, which is a letter in most charsets of one octet, may begin a
   character in most charsets of two, and is not UTF-8 there either;
 * in a charset of two octets what follows such an octet, by `x` or E4;
+* a long run of letters and digits, as base64 and hexadecimal digits are, by `x` throughout: which
+  of them are small, capital or digits tells enough to try texts until one fits;
 * characters that an escape sequence (ISO 2022) or `~{` (HZ) switches to, by `0`, since these are
   made of ASCII octets.
 
@@ -37,12 +39,24 @@ _SWITCHES: Final = re.compile(
     rb"|(\x1b[()*+./-][0-9@-~]|\x1b\[[0-9;]{0,16}[A-Za-z])"  # back to ASCII; colours of a terminal
 )
 _TO_ZERO: Final = bytes(ord("0") if 0x20 < octet < 0x7F else octet for octet in range(256))
+CODED: Final = re.compile(rb"[A-Za-z0-9+/]{20,}")
+"""What may be base64 or hexadecimal digits; if it has letters and digits, it counts as such."""
+
+_CODED_TO_X: Final = bytes(
+    ord("x") if octet < 0x80 and (chr(octet).isalnum() or octet in b"+/") else octet
+    for octet in range(256)
+)
 _CHARACTER: Final = re.compile(
     rb"([\xc2-\xdf][\x80-\xbf])"
     rb"|(\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf])"
     rb"|(\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})"
     rb"|[\x80-\xff]"
 )
+_FLAT: Final = bytes(
+    ord("x") if 0x20 < octet < 0x7F and octet != ord(".") else 1 if 0 < octet < 9 or 13 < octet < 27
+    else octet
+    for octet in range(256)
+)  # fmt: skip
 _FILLERS: Final = (b"\xe4", b"\xc3\xa9", b"\xe4\xb8\x80", b"\xf0\x9f\x99\x82")
 """By group of `_CHARACTER`: E4, and a letter, an ideograph and a picture in UTF-8."""
 
@@ -65,6 +79,7 @@ def fill(text: bytes, charset: bytes = b"") -> bytes:
     Returns:
         As many octets.
     """
+    text = CODED.sub(_uncoded, text)
     if charset and (wide := _WIDE.fullmatch(charset)):
         return _fill_wide(text, wide[1] in (b"32", b"4"), (wide[2] or b"").lower())
     if b"\x1b" in text or b"\x0e" in text or b"~{" in text:
@@ -79,6 +94,20 @@ def _fill_plain(text: bytes, charset: bytes) -> bytes:
         else:
             text = _CHARACTER.sub(_character, text)
     return text.translate(_FILLING)
+
+
+def is_wide(charset: bytes) -> bool:
+    """Tell whether a charset has two octets or four for every character, ASCII included."""
+    return _WIDE.fullmatch(charset) is not None
+
+
+def flatten(text: bytes) -> bytes:
+    """Fill text of such a charset that stands on the wire as it is; it looks like anything.
+
+    Args:
+        text: Any octets; only line ends, dots and blanks stay.
+    """
+    return fill(text).translate(_FLAT)
 
 
 def fill_foreign(text: bytes) -> bytes:
@@ -129,6 +158,12 @@ def _character(found: re.Match[bytes]) -> bytes:
     if octets in (b"\xef\xbb\xbf", b"\xef\xbf\xbd"):  # byte order mark, replacement character
         return octets
     return _FILLERS[kind]
+
+
+def _uncoded(found: re.Match[bytes]) -> bytes:
+    run: bytes = found[0]
+    letters = run.translate(None, b"0123456789+/")
+    return run if len(letters) in (0, len(run)) else run.translate(_CODED_TO_X)
 
 
 def _pair(found: re.Match[bytes]) -> bytes:

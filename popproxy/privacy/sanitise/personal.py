@@ -1,0 +1,261 @@
+"""The words of a capture that must not be in what is made of it: learned, and looked for.
+
+This knows nothing of what was replaced, and how; it is the other half of a bundle's proof. Words
+are learned from all that was said, as it stands and with its encodings undone. Those of the
+allow-list (`popproxy.privacy.sanitise.kept`) do not count, nor what is part of one. Then each file
+is searched for every word at once: whatever stands at a place is looked up by its first six octets,
+so that the time does not depend on how many words there are.
+
+A word has at least six characters. Numbers count where they can be told from the figures of the
+protocol: in messages.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import quopri
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from popproxy.privacy.forms import folded
+from popproxy.privacy.sanitise import kept
+from popproxy.privacy.sanitise.words import says_nothing
+
+MAX_WORDS: Final = 400_000
+"""Words that are remembered at most."""
+
+LEAST: Final = 6
+_MOST: Final = 48
+_SEEN_MOST: Final = 500_000
+_PART_OF_LINE: Final = 24
+
+_WORD: Final = re.compile(rb"[A-Za-z0-9\x80-\xff]{6,}")
+_NUMBER: Final = re.compile(rb"[0-9]{6,}")
+_OWN_FIELD: Final = re.compile(rb"^X-[A-Za-z0-9-]{1,75}[ \t]*:", re.MULTILINE)
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
+_BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}")
+_BASE64_LINES: Final = re.compile(rb"(?:^[A-Za-z0-9+/]{4,100}={0,2}\r?\n)+", re.MULTILINE)
+_ENCODED_WORD: Final = re.compile(rb"=\?[^?\s]{1,60}\?[Bb]\?([A-Za-z0-9+/]{4,}={0,2})\?=")
+_HEX: Final = re.compile(rb"(?:[0-9a-f]{2}[ :]?){6,}[0-9a-f]?", re.IGNORECASE)
+_LINE_END: Final = re.compile(rb"(?:\r?\n|\\r\\n|\\n|\\x0a)")
+_EDGE: Final = rb" \t.>=\"'"
+_FIGURES: Final = re.compile(
+    rb"\b[0-9a-f]{64}\b|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)|[0-9]{8}t[0-9]{6}-shared"
+)
+"""Digests, times and ids that popproxy itself put into files: they hold no word of anybody."""
+
+
+class Trace(NamedTuple):
+    """Where a word was found.
+
+    Attributes:
+        offset: Octet of the file, or of the line that it is part of.
+        form: How it stands there.
+    """
+
+    offset: int
+    form: str
+
+
+class Personal:
+    """The words of a source.
+
+    Args:
+        allowed: Words that what is made of it has of its own.
+    """
+
+    def __init__(self, allowed: Iterable[bytes] = ()) -> None:
+        self._words: set[bytes] = set()
+        self._begins: dict[bytes, int] = {}
+        self._numbers: set[bytes] = set()
+        self._allowed: set[bytes] = set()
+        self._seen: set[int] = set()
+        self.complete = True
+        for word in kept.ALL:
+            self.allow(word)
+        for word in allowed:
+            self.allow(word)
+
+    def __repr__(self) -> str:
+        """Name the type and no content (P13)."""
+        return "<Personal>"
+
+    def __len__(self) -> int:
+        """How many words are known."""
+        return len(self._words)
+
+    def allow(self, text: bytes) -> None:
+        """Let the words of a text be, and all that is part of one."""
+        for word in _WORD.findall(text):
+            whole = folded(word)
+            for begin in range(len(whole) - LEAST + 1):
+                for end in range(begin + LEAST, min(len(whole), begin + _MOST) + 1):
+                    self._allowed.add(whole[begin:end])
+
+    def learn(self, text: bytes, *, numbers: bool = False) -> None:
+        """Learn the words of what was said.
+
+        Args:
+            text: Lines of the wire, or a value.
+            numbers: Whether numbers may be personal there: it is a message.
+        """
+        text = _OWN_FIELD.sub(b"", text)
+        self._learn_plain(text, numbers=numbers)
+        if b"=" in text and (decoded := quopri.decodestring(text)) != text:
+            self._learn_plain(decoded, numbers=numbers)
+        if b"%" in text:
+            self._learn_plain(unquote_to_bytes(text), numbers=numbers)
+        for word in _ENCODED_WORD.finditer(text):
+            self._learn_base64(word[1])
+        for lines in _BASE64_LINES.finditer(text):
+            self._learn_base64(lines[0])
+
+    def _learn_base64(self, encoded: bytes) -> None:
+        letters = encoded.translate(None, b"\r\n=")
+        letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+        decoded = binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+        if b"\0" in decoded:
+            decoded = decoded.translate(None, b"\0")
+        plain = sum(octet >= 0x20 or octet in b"\t\r\n" for octet in decoded[:200])
+        if plain >= min(len(decoded), 200) * 0.95:
+            self._learn_plain(decoded, numbers=True)
+
+    def _learn_plain(self, text: bytes, *, numbers: bool) -> None:
+        if _BASE64_LINE.search(text):  # one part of each line is enough to know it by
+            text = _BASE64_LINE.sub(lambda line: line[0][:_PART_OF_LINE] + b" ", text)
+        for word in set(_WORD.findall(text)):
+            self._add(folded(word)[:_MOST], numbers=numbers)
+
+    def _add(self, word: bytes, *, numbers: bool) -> None:
+        if _characters(word) < LEAST or word in self._allowed or says_nothing(word):
+            return
+        if word.isdigit():
+            if numbers and len(self._numbers) < MAX_WORDS:
+                self._numbers.add(word)
+        elif len(self._words) >= MAX_WORDS:
+            self.complete = self.complete and word in self._words
+        else:
+            self._words.add(word)
+            begin = word[:LEAST]
+            self._begins[begin] = self._begins.get(begin, 0) | 1 << len(word)
+
+    def holds(self, text: bytes) -> bool:
+        """Tell whether a name or a line holds a word, or a number, that was learned."""
+        return any(
+            self._in_run(folded(run)) is not None or run in self._numbers
+            for run in _WORD.findall(text)
+        )
+
+    def numbers_in(self, text: bytes) -> int | None:
+        """Look for a number of the source in what is left of a message.
+
+        Returns:
+            Where it stands, or None.
+        """
+        for run in _NUMBER.finditer(text):
+            if run[0] in self._numbers and not says_nothing(run[0]):
+                return run.start()
+        return None
+
+    def find(self, text: bytes) -> Iterator[Trace]:
+        """Look for all words, in all forms.
+
+        Args:
+            text: A file, or a piece of one that ends at a line end.
+
+        Yields:
+            Where something was found, once for each line; clean ones are not searched twice.
+        """
+        text = _FIGURES.sub(lambda found: b" " * len(found[0]), text)
+        at = 0
+        last = b""
+        for end in (*_LINE_END.finditer(text), None):
+            line = text[at : end.start()] if end else text[at:]
+            yield from self._in_line(line, at, "")
+            tail, head = last.rstrip(_EDGE)[-_MOST * 2 :], line.lstrip(_EDGE)[: _MOST * 2]
+            if tail and head:
+                yield from self._in_line(tail + head, at, "over two lines, ", seam=len(tail))
+            last = line
+            at = end.end() if end else at
+
+    def _in_line(self, line: bytes, at: int, where: str, seam: int = 0) -> Iterator[Trace]:
+        if len(line) < LEAST:
+            return
+        mark = hash((line, seam))
+        if mark in self._seen:
+            return
+        for form, view in _views(line):
+            for run in _WORD.finditer(view):
+                word = folded(run[0])
+                if not word.strip(b"x0") or word in self._allowed:
+                    continue
+                found = self._in_run(word)
+                if found is None:
+                    continue
+                begin = run.start() + found
+                if seam and form == "plain" and self._is_kept(view, run.start(), run.end(), seam):
+                    continue
+                yield Trace(at + (begin if form == "plain" and not seam else 0), where + form)
+                return
+        if len(self._seen) < _SEEN_MOST:  # only what is clean: it may be searched again
+            self._seen.add(mark)
+
+    def _is_kept(self, view: bytes, start: int, end: int, seam: int) -> bool:
+        """Tell whether two words meet at a line end that both stay on purpose, or are filled."""
+        if not start < seam < end:
+            return True  # it does not go over the seam, and was looked at without
+        return all(
+            says_nothing(part) or folded(part) in kept.ALL or folded(part) in self._allowed
+            for part in (view[start:seam], view[seam:end])
+        )
+
+    def _in_run(self, word: bytes) -> int | None:
+        """Find a word inside a run of letters; folded."""
+        begins = self._begins
+        for at in range(len(word) - LEAST + 1):
+            sizes = begins.get(word[at : at + LEAST])
+            if sizes is None:
+                continue
+            for size in range(LEAST, min(len(word) - at, _MOST) + 1):
+                if sizes >> size & 1 and word[at : at + size] in self._words:
+                    return at
+        return None
+
+
+def _characters(word: bytes) -> int:
+    return sum(1 for octet in word if octet & 0xC0 != 0x80)
+
+
+def _views(line: bytes) -> Iterator[tuple[str, bytes]]:
+    """Give a line as it stands, and with each encoding undone that it may have."""
+    yield "plain", line
+    if b"\0" in line:
+        yield "UTF-16", line.translate(None, b"\0")
+    if b"=" in line:
+        yield "quoted-printable", quopri.decodestring(line)
+    if b"%" in line:
+        yield "percent-encoded", unquote_to_bytes(line)
+    if b"&" in line:
+        yield "HTML", html.unescape(line.decode("latin-1")).encode("utf-8", "replace")
+    for run in _BASE64.finditer(line):
+        letters = run[0].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+        if not letters.strip(b"xX0A"):
+            continue
+        for skipped in range(4):
+            part = letters[skipped:]
+            part = part[: len(part) - len(part) % 4] if len(part) % 4 == 1 else part
+            try:
+                decoded = binascii.a2b_base64(part + b"=" * (-len(part) % 4))
+            except binascii.Error:
+                continue
+            yield "base64", decoded
+            if b"\0" in decoded:
+                yield "base64 of UTF-16", decoded.translate(None, b"\0")
+    for digits in _HEX.finditer(line):
+        packed = digits[0].translate(None, b" :")
+        for skipped in range(2):
+            part = packed[skipped:]
+            yield "hexadecimal", binascii.unhexlify(part[: len(part) - len(part) % 2])
