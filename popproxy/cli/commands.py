@@ -8,6 +8,7 @@ from popproxy import __version__
 from popproxy.cli.command import Group, Option
 from popproxy.cli.commands_ca import ca
 from popproxy.cli.commands_check import check, stats
+from popproxy.cli.commands_convert import convert
 from popproxy.cli.commands_read import diff, show
 from popproxy.cli.commands_relay import demo, run, serve
 from popproxy.cli.commands_replay import replay
@@ -38,7 +39,9 @@ def popproxy() -> None:
     """
 
 
-for _verb in (run, demo, serve, show, share, verify, replay, check, diff, stats, ca):
+for _verb in (
+    run, demo, serve, show, convert, share, verify, replay, check, diff, stats, ca,
+):  # fmt: skip
     popproxy.add_command(_verb)
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, assert_never, get_args
 
 from popproxy.formats.errors import FormatError, TornError
 from popproxy.formats.escape import restore, visible
+from popproxy.formats.html import HtmlWriter
 from popproxy.formats.jsonl import JsonLinesWriter
 from popproxy.formats.pcapng import PcapngWriter
 from popproxy.formats.putty import PuttyMode, PuttyWriter
@@ -19,11 +20,16 @@ from popproxy.records import Record
 
 Kind = Literal["jsonl", "text", "putty", "pcapng"]
 WRITERS: tuple[Kind, ...] = get_args(Kind)
-"""The formats that a capture can be written in."""
+"""The formats that sessions can be recorded in as they happen."""
+
+CaptureKind = Literal["jsonl", "text", "putty", "pcapng", "html"]
+"""The formats that a finished capture can be written in."""
 
 __all__ = [
     "WRITERS",
+    "CaptureKind",
     "FormatError",
+    "HtmlWriter",
     "JsonLinesWriter",
     "Kind",
     "PcapngWriter",
@@ -51,7 +57,7 @@ class Writer(Protocol):
 
 
 def writer_for(
-    kind: Kind, *, putty_mode: PuttyMode = "printable", tz: tzinfo | None = None
+    kind: CaptureKind, *, putty_mode: PuttyMode = "printable", tz: tzinfo | None = None
 ) -> Writer:
     """Make the writer for a new file.
 
@@ -69,5 +75,7 @@ def writer_for(
             return PuttyWriter(putty_mode, tz)
         case "pcapng":
             return PcapngWriter()
+        case "html":
+            return HtmlWriter()
         case _:
             assert_never(kind)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {
+    "chromium": "chromium",
     "curl": "curl",
     "dovecot": "dovecot-pop3d",
     "fetchmail": "fetchmail",
