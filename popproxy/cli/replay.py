@@ -169,29 +169,40 @@ def load(invocation: Invocation, options: Mapping[str, Any]) -> tuple[Plan, Over
 
 
 def _only(capture: Opened, which: Choice) -> Overview:
-    found = [one for one in overviews(capture.records()) if which.matches(one)]
+    found, count = _first_of(capture, which)
     if not found:
         raise CommandError(
             f"{capture.name} holds no session" + ("" if which.everything else " that is meant"),
             hint="" if which.everything else "Leave out what chooses it, to see which there are.",
             status=Status.USAGE,
         )
-    if len(found) > 1:
-        found.sort(key=lambda one: one.number)
+    if count > 1:
         lines = [
             f"{one.number:>4}  {visible(one.id)}  {one.started:%Y-%m-%d %H:%M:%S}"
             f"  {visible(one.user or '(no login)')}  {one.commands} commands"
-            for one in found[:_LISTED]
+            for one in found
         ]
-        if len(found) > _LISTED:
-            lines.append(f"      and {len(found) - _LISTED} more")
+        if count > len(found):
+            lines.append(f"      and {count - len(found):,} more: popproxy show --list lists all")
         listed = "\n".join(lines)
         raise CommandError(
-            f"{capture.name} holds {len(found)} such sessions, and one is replayed at a time",
+            f"{capture.name} holds {count:,} such sessions, and one is replayed at a time",
             hint=f"Choose one with --session:\n{listed}",
             status=Status.USAGE,
         )
     return found[0]
+
+
+def _first_of(capture: Opened, which: Choice) -> tuple[list[Overview], int]:
+    """Give the first few sessions that are meant, and how many there are."""
+    first: list[Overview] = []
+    count = 0
+    for one in overviews(capture.records()):
+        if which.matches(one):
+            count += 1
+            # They come in the order of their ends.
+            first = sorted([*first, one], key=lambda seen: seen.number)[:_LISTED]
+    return first, count
 
 
 def _split(text: str | None) -> Split:

@@ -234,12 +234,11 @@ class Player:
             await self._client.command(b"RSET")
 
     async def _leave(self) -> None:
-        """Leave as a client should, if the recorded one has not."""
+        """Leave as a client should, if the recorded one has not; nothing is deleted then."""
         if self._closed:
             return
         try:
-            if not self._part.delete:
-                await self._reset()
+            await self._reset()
             await self._client.command(b"QUIT")
         except ClientError:
             pass  # what was to be found out has been

@@ -7,6 +7,7 @@ two segments, and says a number of octets that is not the message's. The mail ha
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from popproxy.peers.wire import Reader
 from popproxy.tools.replay_pacing import Pacer
 from tests.support.buggy_client import BUGS, Bug, BuggyClient, shows
 from tests.support.proxy import Proxy
-from tests.support.running import started
+from tests.support.running import run, started
 
 MAIL = (
     b"From: Ada Kiesel <ada.kiesel@kieselwerke.example>\r\n"
@@ -126,12 +127,26 @@ async def test_a_bug_shows_at_the_live_server(bug: Bug) -> None:
         assert not await _shown(port, "none")
 
 
-async def test_every_bug_shows_at_the_replay_of_the_capture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["capture", "bundle"])
+async def test_every_bug_shows_at_the_replay(kind: str, tmp_path: Path) -> None:
     capture = await _capture(tmp_path)
+    if kind == "bundle":
+        capture = _shared(capture, tmp_path / "bundle.zip")
     with started(*_replay(capture), cwd=tmp_path / "replay") as (_process, port):
         for bug in BUGS:
             assert await _shown(port, bug), bug
         assert not await _shown(port, "none")
+
+
+def _shared(capture: Path, bundle: Path, *options: str) -> Path:
+    """Make a bundle of a capture, and see that nothing private is in it."""
+    made = run("share", str(capture), "-o", str(bundle), "--yes", *options, cwd=bundle.parent)
+    assert made.returncode == 0, made.stderr
+    with zipfile.ZipFile(bundle) as archive:
+        told = b"".join(archive.read(name) for name in archive.namelist())
+    for private in (b"kiesel", b"linde", b"wolkenstein", b"confidential", b"contract"):
+        assert private not in told.lower()
+    return bundle
 
 
 def _replay(capture: Path, *options: str) -> list[str]:
@@ -155,8 +170,12 @@ async def test_no_bug_shows_where_the_shape_is_lost(tmp_path: Path) -> None:
         assert await _shown(port, "dot")
 
 
-async def test_no_bug_of_dots_shows_where_the_words_were_not_recorded(tmp_path: Path) -> None:
-    capture = await _capture(tmp_path, "--body", "none")
+@pytest.mark.parametrize("kind", ["capture", "bundle"])
+async def test_no_bug_of_dots_shows_where_the_lines_are_lost(kind: str, tmp_path: Path) -> None:
+    if kind == "capture":
+        capture = await _capture(tmp_path, "--body", "none")
+    else:
+        capture = _shared(await _capture(tmp_path), tmp_path / "b.zip", "--keep", "nothing")
     with started(*_replay(capture), cwd=tmp_path / "replay") as (_process, port):
         assert not await _shown(port, "dot")
         assert await _shown(port, "octets"), "the octets are as wrong as they were"

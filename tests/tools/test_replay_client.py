@@ -106,6 +106,16 @@ async def test_nothing_is_deleted_unless_it_is_allowed() -> None:
         assert list(drop.contents) == MAILS[1:]
 
 
+async def test_a_difference_keeps_what_was_to_be_deleted() -> None:
+    drop = MemoryMaildrop(MAILS)
+    async with serving(MemoryMaildrop(MAILS[::-1])) as port:
+        records = await record(port, [*LOGIN, b"DELE 1", b"LIST", b"QUIT"])
+    async with serving(drop) as port:
+        played = await play(port, records, Part(user=USER, password=PASSWORD, delete=True))
+    assert [title for title, _text in played.differences] == ["LIST"]
+    assert list(drop.contents) == MAILS
+
+
 @pytest.mark.parametrize(
     "login",
     [
