@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -23,6 +21,7 @@ from popproxy.cli.options import Invocation
 from popproxy.privacy.sanitise import Level
 from popproxy.privacy.search import Search
 from popproxy.records import Record
+from popproxy.tools.saving import Saved
 from popproxy.tools.share import Made, Wish, make, pack
 
 _KEEP_LINE = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,9})")
@@ -163,21 +162,8 @@ def _refuse(made: Made, wish: Wish, which: Mapping[str, str | None]) -> None:
 
 
 def _write(folder: Path, out: Path, *, force: bool) -> None:
-    """Write the bundle under another name, and give it its own when it is whole."""
-    begun = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        pack(folder, begun)
-        if force:
-            begun.replace(out)
-        else:
-            try:
-                os.link(begun, out)
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS) or out.exists():
-                    raise
-                begun.rename(out)  # a file system without links
+        with Saved(str(out), force=force) as saved:
+            pack(folder, saved.file)
     except OSError as error:
         raise CommandError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            begun.unlink()

@@ -10,7 +10,6 @@ Nothing of the process outlives it but the bundle: the key of the pseudonyms is 
 
 from __future__ import annotations
 
-import os
 import platform
 import secrets
 import ssl
@@ -18,13 +17,14 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
 from popproxy import __version__
-from popproxy.formats import PuttyWriter, jsonl
+from popproxy.formats import HtmlWriter, PuttyWriter, jsonl
 from popproxy.privacy.sanitise import Keys, Level, Sanitiser, sanitise
 from popproxy.privacy.sanitise.fields import SHARED
 from popproxy.privacy.sanitise.personal import Personal
@@ -217,11 +217,19 @@ def _vocabulary() -> list[bytes]:
         removed_text(Made(removed=counted, complete=False), Wish(level="all", keep_lines={1: [1]})),
         findings,
         _versions(),
+        *_sources_of_page(),
         *(Sanitiser(Keys(b"k"), level=level).notice for level in Sanitiser.LEVELS),
         msgspec.json.encode(json_schema()).decode(),
         "findings places sessions commands keyword complete severity found count structure headers",
     )
     return [text.encode() for text in texts]
+
+
+def _sources_of_page() -> Iterator[str]:
+    """Give what can stand on a page whatever the capture: all that its code could write."""
+    for file in resources.files("popproxy.formats").iterdir():
+        if file.name.startswith("html") and file.name.endswith(".py"):
+            yield file.read_text("utf-8")
 
 
 def make(source: Source, folder: Path, wish: Wish, *, attempts: int = 2) -> Made:
@@ -290,7 +298,7 @@ def _written(records: Iterable[Record], files: _Files, facts: list[Record]) -> I
 
 
 class _Files:
-    """The capture as JSON lines, and a PuTTY log of each session.
+    """The capture as JSON lines and as a page, and a PuTTY log of each session.
 
     A file is open only while something is written to it: a capture may have thousands of sessions
     at the same time.
@@ -300,6 +308,8 @@ class _Files:
         self._putty = folder / "putty"
         self._putty.mkdir(mode=0o700, exist_ok=True)
         self._capture = (folder / BUNDLED).open("wb")
+        self._page = (folder / "capture.html").open("wb")
+        self._html = HtmlWriter()
         self._writers: dict[str, PuttyWriter] = {}
         self.sessions = 0
 
@@ -311,11 +321,14 @@ class _Files:
         """Write what is held, and close."""
         for name, writer in self._writers.items():
             self._append(name, writer.end())
+        self._page.write(self._html.end())
+        self._page.close()
         self._capture.close()
 
     def write(self, record: Record) -> None:
         """Write a record to all files that it belongs to."""
         self._capture.write(jsonl.encode(record))
+        self._page.write(self._html.write(record))
         name = record.session.id
         writer = self._writers.get(name)
         if writer is None:
@@ -444,21 +457,17 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         yield held
 
 
-def pack(folder: Path, out: Path) -> None:
+def pack(folder: Path, file: IO[bytes]) -> None:
     """Pack a bundle's files.
 
     Args:
         folder: Where they are.
-        out: A file that does not exist yet; it gets mode 0600.
+        file: Where the bundle goes.
 
     Raises:
         OSError: It cannot be written.
     """
-    descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with (
-        os.fdopen(descriptor, "wb") as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in _members(folder):
             info = zipfile.ZipInfo(name, _DATE)
             info.compress_type = zipfile.ZIP_DEFLATED

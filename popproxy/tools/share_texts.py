@@ -14,6 +14,7 @@ README: Final = """\
 A recorded mail session (POP3), made fit for a bug report by popproxy.
 
   capture.jsonl   the session: every command, every response, how they were cut into reads, and when
+  capture.html    the same as a page for a browser; it needs no network
   putty/          the same as a terminal would have shown it, a log for each session
   findings.txt    what is odd about it, with RFC sections; findings.json is for programs
   tls.txt         what is known of TLS on either leg

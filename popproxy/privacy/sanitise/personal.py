@@ -16,7 +16,7 @@ import binascii
 import html
 import quopri
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -187,7 +187,8 @@ class Personal:
         mark = hash((line, seam))
         if mark in self._seen:
             return
-        for form, view in _views(line):
+        for form, view, undo in _views(line):
+            border = len(undo(line[:seam])) if seam and undo is not None else 0
             for run in _WORD.finditer(view):
                 word = folded(run[0])
                 if not word.strip(b"x0") or word in self._allowed:
@@ -196,7 +197,7 @@ class Personal:
                 if found is None:
                     continue
                 begin = run.start() + found
-                if seam and form == "plain" and self._is_kept(view, run.start(), run.end(), seam):
+                if border and self._is_kept(view, run.start(), run.end(), border):
                     continue
                 yield Trace(at + (begin if form == "plain" and not seam else 0), where + form)
                 return
@@ -229,17 +230,34 @@ def _characters(word: bytes) -> int:
     return sum(1 for octet in word if octet & 0xC0 != 0x80)
 
 
-def _views(line: bytes) -> Iterator[tuple[str, bytes]]:
+def _plain(line: bytes) -> bytes:
+    return line
+
+
+def _without_nul(line: bytes) -> bytes:
+    return line.translate(None, b"\0")
+
+
+def _without_entities(line: bytes) -> bytes:
+    text = line.decode("utf-8", "surrogateescape")
+    return html.unescape(text).encode("utf-8", "surrogateescape")
+
+
+_TEXTS: Final[tuple[tuple[str, bytes, Callable[[bytes], bytes]], ...]] = (
+    ("plain", b"", _plain),
+    ("UTF-16", b"\0", _without_nul),
+    ("quoted-printable", b"=", quopri.decodestring),
+    ("percent-encoded", b"%", unquote_to_bytes),
+    ("HTML", b"&", _without_entities),
+)
+"""Forms in which text stays text: their name, what they cannot do without, how they are undone."""
+
+
+def _views(line: bytes) -> Iterator[tuple[str, bytes, Callable[[bytes], bytes] | None]]:
     """Give a line as it stands, and with each encoding undone that it may have."""
-    yield "plain", line
-    if b"\0" in line:
-        yield "UTF-16", line.translate(None, b"\0")
-    if b"=" in line:
-        yield "quoted-printable", quopri.decodestring(line)
-    if b"%" in line:
-        yield "percent-encoded", unquote_to_bytes(line)
-    if b"&" in line:
-        yield "HTML", html.unescape(line.decode("latin-1")).encode("utf-8", "replace")
+    for form, mark, undo in _TEXTS:
+        if mark in line:
+            yield form, undo(line), undo
     for run in _BASE64.finditer(line):
         letters = run[0].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
         if not letters.strip(b"xX0A"):
@@ -251,11 +269,11 @@ def _views(line: bytes) -> Iterator[tuple[str, bytes]]:
                 decoded = binascii.a2b_base64(part + b"=" * (-len(part) % 4))
             except binascii.Error:
                 continue
-            yield "base64", decoded
+            yield "base64", decoded, None
             if b"\0" in decoded:
-                yield "base64 of UTF-16", decoded.translate(None, b"\0")
+                yield "base64 of UTF-16", _without_nul(decoded), None
     for digits in _HEX.finditer(line):
         packed = digits[0].translate(None, b" :")
         for skipped in range(2):
             part = packed[skipped:]
-            yield "hexadecimal", binascii.unhexlify(part[: len(part) - len(part) % 2])
+            yield "hexadecimal", binascii.unhexlify(part[: len(part) - len(part) % 2]), None
