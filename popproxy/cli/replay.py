@@ -130,6 +130,7 @@ def pseudo_route(
     read_options(layers, given)
     layers.routes = [
         {
+            "name": Entry("replay", DEFAULT),
             "listen": Entry(*listen),
             "upstream": Entry(*upstream),
             "stls": Entry(stls, DEFAULT),

@@ -198,7 +198,8 @@ async def serve(
     listeners = await open_listeners([route], timeouts.resolve)
     acceptor = Acceptor()
     try:
-        if stage.manner.tls != "never":
+        # Where STLS was offered and not used, nothing is made before a client asks for it.
+        if stage.manner.tls in ("start", "require") or stage.plan.tls == "stls":
             await encryption.prepare(clients=True, server=False)
         async with trio.open_nursery() as sessions:
             server = _Server(

@@ -184,7 +184,7 @@ class ReplaySession:
             return True
         if end.kind == "wait":
             return False
-        if self._manner.match == "strict":
+        if self._manner.match == "strict" or not end.after:
             return self._matcher.passed >= end.after
         return last is not None and last.step is self._plan.steps[end.after - 1]
 

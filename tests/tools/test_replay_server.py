@@ -207,6 +207,23 @@ async def test_stls_where_it_is_required(authority: Path) -> None:
     assert replay.told.departures[0] == "2: command 1: a login came before STLS"
 
 
+async def test_no_authority_is_made_unless_tls_is_certain_or_asked_for(tmp_path: Path) -> None:
+    offered = parse("S: +OK\nC: CAPA\nS: +OK\nS+ STLS\nS+ .\nC: QUIT\nS: +OK\nS! eof\n")
+    place = tmp_path / "authority"
+    async with replaying(captured(offered), authority=place) as replay:
+        client = replay.connect()
+        await client.read()
+        await client.write(b"CAPA\r\n")
+        assert await client.read() == b"+OK\r\nSTLS\r\n.\r\n"
+        assert not place.exists()
+        await client.write(b"STLS\r\n")
+        assert await client.read() == b"+OK popproxy replay: begin TLS\r\n"
+        await client.write(b"\x16no hello")
+        await read_until_end(client)
+        client.close()
+    assert place.exists()
+
+
 async def test_what_is_sent_behind_stls_in_the_clear_is_not_taken_for_tls(authority: Path) -> None:
     async with replaying(
         captured(ORDINARY, SECRET), scheme="pop3+stls", authority=authority

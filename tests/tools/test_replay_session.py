@@ -123,3 +123,13 @@ async def test_a_reset_is_a_reset(autojump_clock: trio.testing.MockClock) -> Non
     held = await hold(captured(closed), closed)
     assert not held.lost
     assert held.reads[-1][1] == b"+OK\r\nhalf a mess"
+
+
+async def test_a_server_that_leaves_at_once_leaves_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    leaves = parse("C: USER a\nC+ PASS {secret}\nS! eof\n")
+    for match in ("strict", "lenient"):
+        held = await hold(captured(leaves, SECRET), leaves, SECRET, Manner(match=match))
+        assert held.reads == []
+        assert held.closed_at < 5
