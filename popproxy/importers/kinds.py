@@ -17,6 +17,7 @@ from popproxy.importers import (
     rawlog,
     sslsplit,
     terminals,
+    thunderbird,
 )
 from popproxy.importers.source import Importer
 
@@ -105,8 +106,8 @@ _ALL: Final = (
     Importer(
         name="thunderbird",
         title="a log of Thunderbird",
-        recognises=prefixed.is_thunderbird,
-        read=prefixed.read_thunderbird,
+        recognises=thunderbird.is_thunderbird,
+        read=thunderbird.read_thunderbird,
         inferred=("time", "line-ends", "addresses"),
     ),
     Importer(

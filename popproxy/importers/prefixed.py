@@ -3,8 +3,6 @@
     MailKit        S: +OK ready                 2025-11-22T10:00:00.0000000Z C: QUIT
     fetchmail -vv  fetchmail: POP3< +OK ready   fetchmail: POP3> QUIT
     curl -v        < +OK ready                  > QUIT
-    JavaMail       S: +OK ready                 C: QUIT, and content without a mark
-    Thunderbird    … RECV: +OK ready            … SEND: QUIT, or S: and C:
 
 Everything else in them is for people, and passed over.
 """
@@ -33,14 +31,9 @@ _FETCHMAIL = re.compile(
 )
 _CURL = re.compile(rb"(?:\d\d:\d\d:\d\d\.\d+ )?(?P<side>[<>]) ?(?P<text>.*)", re.DOTALL)
 _CURL_NOTE = re.compile(rb"(?:\d\d:\d\d:\d\d\.\d+ )?\* ")
-_THUNDERBIRD = re.compile(
-    rb"(?:.*?POP3.*?(?P<side>SEND|RECV): ?(?P<text>.*)"
-    rb"|.*?mailnews\.pop3\S*?:?\"? \"?(?P<letter>[CS]): ?(?P<rest>.*))",
-    re.DOTALL | re.IGNORECASE,
-)
 _SUPPRESSED = re.compile(rb"\(?\s*logging suppressed", re.IGNORECASE)
 _CONNECTED = re.compile(rb"Connected to pop3s?://", re.IGNORECASE)
-_CLIENT: Final = frozenset({b"C", b">", b"SEND"})
+_CLIENT: Final = frozenset({b"C", b">"})
 
 
 class Mark(NamedTuple):
@@ -166,24 +159,3 @@ def is_curl(start: bytes) -> bool:
 def read_curl(file: IO[bytes], _path: Path | None) -> Iterator[Item]:
     """Read what `curl -v` says; the mail itself goes to standard output without a mark."""
     return _read(file, _by(_CURL), lambda text: b"Connected to " in text)
-
-
-def is_thunderbird(start: bytes) -> bool:
-    """Tell a log of Thunderbird's POP3."""
-    return any(_thunderbird(line) is not None for line in start_lines(start))
-
-
-def _thunderbird(text: bytes) -> Mark | None:
-    found = _THUNDERBIRD.fullmatch(text)
-    if found is None:
-        return None
-    mark, said = found["side"] or found["letter"], found["text"]
-    if said is None:
-        said = found["rest"]
-        said = said[:-1] if text.endswith(b'"') and said.endswith(b'"') else said
-    return Mark(_side(mark), said.removesuffix(b"\\r\\n"), time_of(text))
-
-
-def read_thunderbird(file: IO[bytes], _path: Path | None) -> Iterator[Item]:
-    """Read a log of Thunderbird's POP3."""
-    return _read(file, _thunderbird)

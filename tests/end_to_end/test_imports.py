@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 
 from popproxy.formats import jsonl
-from popproxy.records import CommandRecord, GapRecord, Record, ResponseRecord
+from popproxy.records import CommandRecord, GapRecord, Record, ResponseRecord, SessionStart
 from popproxy.tools import captures
-from tests.support.clients import private_file
+from tests.support.clients import Account, private_file
 from tests.support.dovecot import Dovecot
 from tests.support.leaks import PASSWORD, leaks
 from tests.support.mails import MAILS
+from tests.support.ports import free_ports, greets
 from tests.support.programs import needs
 from tests.support.proxy import Proxy, wait_for_sessions_to_end
 from tests.support.recording import of
+from tests.support.root import only_root
+from tests.support.thunderbird import Thunderbird
+from tests.support.waiting import until
 
 Run = Callable[[str, int, Path], bytes]
 
@@ -142,3 +146,114 @@ def test_s_client_tells_the_servers_side(dovecot: Dovecot, tmp_path: Path) -> No
     assert captures.recognise(done.stdout) == "s_client"
     told = b"".join(record.wire for record in of(list(captures.read(str(path))), ResponseRecord))
     assert told.count(b"+OK") >= 3
+
+
+def _compared(path: Path, kind: str, capture: Path) -> tuple[list[Record], list[Record]]:
+    """Read a log and what popproxy recorded of the same sessions."""
+    with path.open("rb") as file:
+        assert captures.recognise(file.read(64 * 1024)) == kind
+    with capture.open("rb") as file:
+        seen = list(jsonl.read(file))
+    imported = list(captures.read(str(path)))
+    assert not leaks({"records": b"".join(map(jsonl.encode, imported))})
+    return imported, seen
+
+
+def _messages(records: list[Record]) -> list[tuple[int, str]]:
+    told = (record.pop3.message for record in of(records, ResponseRecord))
+    return [(message.octets, message.sha256) for message in told if message is not None]
+
+
+@needs("dovecot")
+def test_dovecots_rawlog_tells_what_popproxy_saw_behind_the_login(
+    dovecot: Dovecot, tmp_path: Path
+) -> None:
+    user = dovecot.user(MAILS[:3])
+    folder = dovecot.rawlog(user)
+    capture = tmp_path / "proxy" / "log.jsonl"
+    with Proxy(tmp_path / "proxy", dovecot.port, "--jsonl", "log.jsonl") as proxy:
+        poplib(user, proxy.port, tmp_path)
+        wait_for_sessions_to_end(capture)
+        assert proxy.stop() == 0
+    (inside,) = folder.glob("*.in")
+    imported, seen = _compared(inside, "rawlog", capture)
+    told = [one for one in _conversation(imported) if one[0]]
+    assert told == _conversation(seen)[-len(told) :]
+    assert len(told) >= 6
+    assert _messages(imported) == _messages(seen) != []
+    # Either of the two files will do.
+    other = list(captures.read(str(inside.with_suffix(".out"))))
+    assert _conversation(other) == _conversation(imported)
+
+
+@needs("dovecot", "thunderbird")
+def test_thunderbirds_log_tells_what_popproxy_saw(
+    dovecot: Dovecot, thunderbird: Thunderbird, tmp_path: Path
+) -> None:
+    user = dovecot.user(MAILS[:3])
+    capture = tmp_path / "proxy" / "log.jsonl"
+    before = len(thunderbird.log)
+    with Proxy(tmp_path / "proxy", dovecot.port, "--jsonl", "log.jsonl") as proxy:
+        account = Account(host=proxy.host, port=proxy.port, user=user, home=tmp_path)
+        assert len(thunderbird.fetch(account).messages) == 3
+        wait_for_sessions_to_end(capture)
+        assert proxy.stop() == 0
+    path = tmp_path / "log"
+    path.write_bytes(thunderbird.log[before:])
+    imported, seen = _compared(path, "thunderbird", capture)
+    told, true = (
+        [one for one in _conversation(records) if one[0] != "QUIT"] for records in (imported, seen)
+    )
+    assert told == true
+    assert _messages(imported) == _messages(seen)
+    assert len(_messages(imported)) == 3
+
+
+@needs("dovecot", "sslsplit")
+def test_sslsplits_log_tells_what_popproxy_saw(dovecot: Dovecot, tmp_path: Path) -> None:
+    user = dovecot.user(MAILS[:3])
+    capture, log = tmp_path / "proxy" / "log.jsonl", tmp_path / "content.log"
+    (port,) = free_ports(1)
+    with Proxy(tmp_path / "proxy", dovecot.port, "--jsonl", "log.jsonl") as proxy:
+        where = ("127.0.0.1", str(port), "127.0.0.1", str(proxy.port))
+        sslsplit = subprocess.Popen(
+            ["sslsplit", "-L", str(log), "tcp", *where],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until(lambda: greets("127.0.0.1", port), "sslsplit")
+            poplib(user, port, tmp_path)
+            wait_for_sessions_to_end(capture, 2)
+            until(lambda: b"Logging out" in log.read_bytes(), "the session's end in the log")
+        finally:
+            sslsplit.kill()
+            sslsplit.wait()
+        assert proxy.stop() == 0
+    imported, seen = _compared(log, "sslsplit", capture)
+    assert _conversation(imported) == _conversation(seen)
+    assert _messages(imported) == _messages(seen) != []
+
+
+@only_root  # nobody else may listen to a network
+@needs("dovecot", "tcpdump")
+def test_tcpdumps_capture_tells_what_popproxy_saw(dovecot: Dovecot, tmp_path: Path) -> None:
+    user = dovecot.user(MAILS[:3])
+    capture, log = tmp_path / "proxy" / "log.jsonl", tmp_path / "dump.pcap"
+    with Proxy(tmp_path / "proxy", dovecot.port, "--jsonl", "log.jsonl") as proxy:
+        with subprocess.Popen(
+            ["tcpdump", "-U", "-i", "lo", "-Z", "root", "-w", str(log), f"port {proxy.port}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as tcpdump:
+            assert tcpdump.stderr is not None
+            tcpdump.stderr.readline()  # it says that it listens
+            poplib(user, proxy.port, tmp_path)
+            wait_for_sessions_to_end(capture)
+            until(lambda: b"Logging out" in log.read_bytes(), "the session's end in the capture")
+            tcpdump.terminate()
+        assert proxy.stop() == 0
+    imported, seen = _compared(log, "pcap", capture)
+    assert _conversation(imported) == _conversation(seen)
+    assert _messages(imported) == _messages(seen) != []
+    assert len(of(imported, SessionStart)) == 1

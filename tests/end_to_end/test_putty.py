@@ -18,9 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from popproxy.formats import jsonl
+from popproxy.records import ResponseRecord
+from popproxy.tools import captures
 from tests.support.leaks import PASSWORD, leaks
 from tests.support.programs import needs
 from tests.support.proxy import Proxy, wait_for_sessions_to_end
+from tests.support.recording import of
 from tests.support.sockets import Upstream, receive
 from tests.support.waiting import PATIENCE, until
 
@@ -117,6 +121,7 @@ class _Terminal:
         os.close(its)
         os.set_blocking(self._ours, False)
         self.shown = b""
+        self.screen = b""  # all that was ever shown
 
     def wait_for(self, text: bytes) -> None:
         """Wait until the screen shows this, from where the last wait ended."""
@@ -126,6 +131,7 @@ class _Terminal:
             with contextlib.suppress(BlockingIOError, OSError):
                 while came := os.read(self._ours, 65536):
                     self.shown += came
+                    self.screen += came
             return text in self.shown
 
         until(look, f"{text!r} on the screen")
@@ -181,6 +187,25 @@ def test_a_session_typed_with_telnet_is_logged_as_putty_would(
         assert log == LOG
     assert log.splitlines() == LOG.splitlines()
     assert leaks(proxy.outputs()) == []
+    _is_read_as_what_passed(terminal.screen, "terminal", proxy)
+
+
+def _is_read_as_what_passed(log: bytes, kind: str, proxy: Proxy) -> None:
+    """Import what the program itself logged, and compare with what popproxy recorded."""
+    path = proxy.home / "own.log"
+    path.write_bytes(log)
+    assert captures.recognise(log) == kind
+    read, seen = (
+        [
+            (record.pop3.command, record.pop3.status, record.pop3.lines)
+            for record in of(captures.read(str(one)), ResponseRecord)
+        ]
+        for one in (path, proxy.home / "log.jsonl")
+    )
+    assert read == seen
+    assert len(read) == len(CONVERSATION)
+    told = b"".join(map(jsonl.encode, captures.read(str(path))))
+    assert leaks({"imported": told}) == []
 
 
 class _Desktop:
@@ -264,3 +289,4 @@ def test_in_all_mode_the_log_is_what_putty_itself_logs_but_for_the_mask(
     header = HEADER.match(theirs)
     assert header
     assert ours == theirs[header.end() :].replace(PASSWORD.encode(), MASK)
+    _is_read_as_what_passed(theirs, "putty", proxy)

@@ -126,7 +126,7 @@ EXPECTED = {
     "tcpdump.pcap": ["CAPA", "AUTH PLAIN", "RETR 1", "QUIT"],
     "telnet.log": ["user sam", "pass ********", "list", "retr 1", "quit"],
     "thunderbird.log": ["AUTH", "USER sam", "PASS ********", "STAT", "QUIT"],
-    "thunderbird-console.log": ["CAPA", "USER sam", "PASS ********", "QUIT"],
+    "thunderbird-console.log": ["CAPA", "USER sam", "PASS ********", "RETR 1", "QUIT"],
     "transcript.txt": ["USER sam", "PASS ********", "LIST", "QUIT"],
 }
 

@@ -47,6 +47,9 @@ default_internal_group = {internal_group}
 default_login_user = {login_user}
 first_valid_uid = 1
 mail_location = maildir:~/Maildir
+protocol pop3 {{
+  rawlog_dir = %h/rawlog
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {root}/passwords/%u
@@ -162,6 +165,12 @@ class Dovecot:
         # A file for each user: Dovecot looks only once a second whether a file has changed.
         (self._root / "passwords" / name).write_text(f"{name}:{{PLAIN}}{password}::::::\n")
         return name
+
+    def rawlog(self, user: str) -> Path:
+        """Have what this user's sessions say written down; give the folder where it is."""
+        folder = self._root / "home" / user / "rawlog"
+        self._give(folder, None)
+        return folder
 
     def _give(self, path: Path, mail: Mail | None) -> None:
         if mail is None:

@@ -28,6 +28,8 @@ _PREFERENCES = {
     "mail.provider.suppress_dialog_on_startup": True,
     "mail.serverDefaultStoreContractID": "@mozilla.org/msgstore/maildirstore;1",
     "mail.shell.checkDefaultClient": False,
+    "mailnews.pop3.loglevel": "All",
+    "devtools.console.stdout.chrome": True,
     "mailnews.start_page.enabled": False,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
@@ -120,6 +122,11 @@ class Thunderbird:
     @property
     def _output(self) -> bytes:
         return (self._home / "output").read_bytes()
+
+    @property
+    def log(self) -> bytes:
+        """What it printed, its own POP3 log among it."""
+        return self._output
 
     def fetch(self, account: Account) -> Fetched:
         """Fetch with "Get Messages", and leave the messages on the server."""
