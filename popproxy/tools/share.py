@@ -53,7 +53,7 @@ _DATE: Final = (1980, 1, 1, 0, 0, 0)
 """What a zip file's members are dated: the earliest that there is, so that it tells nothing."""
 
 _TABLES: Final = frozenset({"LIST", "UIDL", "CAPA", "AUTH", "LANG", "HELP"})
-_COMMANDS_MOST: Final = 1_000
+_COMMANDS_MOST: Final = 10_000
 _A_WORD: Final = "a word of the source"
 _TLS_MOST: Final = 10_000
 _OURS: Final = frozenset(
@@ -130,6 +130,38 @@ class Made:
     text: str = ""
 
 
+class _Commands:
+    """Tells which command a record belongs to, and so whether it is a piece of a message."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], tuple[str, int | None]] = {}
+
+    def of(self, record: Record) -> tuple[str, int | None]:
+        """Give the keyword and the message-number of a record's command, as far as known."""
+        key = _key(record)
+        if isinstance(record, CommandRecord):
+            if len(self._open) >= _COMMANDS_MOST:
+                del self._open[next(iter(self._open))]
+            self._open[record.session.id, record.pop3.seq] = (
+                record.pop3.command,
+                record.pop3.message_number,
+            )
+        elif isinstance(record, ResponseRecord):
+            return self._open.pop(key, ("", None))
+        return self._open.get(key, ("", None))
+
+
+def _key(record: Record) -> tuple[str, int]:
+    of = getattr(getattr(record, "pop3", None), "command_seq", None)
+    return record.session.id, of or 0
+
+
+def _is_message(record: Record, keyword: str) -> bool:
+    return (
+        isinstance(record, DataRecord) and record.pop3.part == "content" and keyword not in _TABLES
+    )
+
+
 class Learner:
     """Learns the words of a capture.
 
@@ -142,26 +174,16 @@ class Learner:
         self.personal = Personal(_vocabulary())
         self.messages: list[int] = []
         self._wish = wish
-        self._commands: dict[tuple[str, int], tuple[str, int | None]] = {}
+        self._commands = _Commands()
         self._lines: dict[tuple[str, int], int] = {}
 
     def learn(self, record: Record) -> None:
         """Learn from the next record."""
         if SHARED.fullmatch(record.session.id):
             return
-        of = getattr(getattr(record, "pop3", None), "command_seq", None) or 0
-        key = record.session.id, of
-        if isinstance(record, CommandRecord):
-            if len(self._commands) >= _COMMANDS_MOST:
-                del self._commands[next(iter(self._commands))]
-            part = record.pop3
-            self._commands[record.session.id, part.seq] = part.command, part.message_number
-        keyword, number = self._commands.get(key, ("", None))
-        is_message = (
-            isinstance(record, DataRecord)
-            and record.pop3.part == "content"
-            and keyword not in _TABLES
-        )
+        key = _key(record)
+        keyword, number = self._commands.of(record)
+        is_message = _is_message(record, keyword)
         if is_message and self._wish.level == "all":
             return
         if isinstance(record, WireRecord) and record.wire:
@@ -174,7 +196,6 @@ class Learner:
         if isinstance(record, ResponseRecord):
             if record.pop3.message is not None:
                 self.messages.append(record.pop3.message.number or 0)
-            self._commands.pop(key, None)
             self._lines.pop(key, None)
 
     def _let_be(self, wire: bytes, key: tuple[str, int], number: int | None) -> None:
@@ -427,11 +448,12 @@ def _prove(folder: Path, wish: Wish, personal: Personal) -> Iterator[Hit]:
 def _prove_wire(path: Path, personal: Personal) -> Iterator[Hit]:
     """Search what JSON does not show as it is: numbers of messages, and octets that it escapes."""
     at = 0
+    commands = _Commands()
     with path.open("rb") as lines:
         for line in lines:
             record = jsonl.decode(line)
             wire = record.wire if isinstance(record, WireRecord) else b""
-            if isinstance(record, DataRecord) and record.pop3.part == "content":
+            if _is_message(record, commands.of(record)[0]):
                 place = personal.numbers_in(wire)
                 if place is not None:
                     rule = "a number of the source's messages"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,8 @@ LEVELS: Final = {
     "all": "MESSAGES STAY AS THEY ARE, with everything in them.",
 }
 
+_WIDTH: Final = 76
+
 _LEARNABLE: Final = """\
 What a stranger can still learn from it:
   how long names, words and lines are, and how many; what is equal to what
@@ -60,12 +63,12 @@ def removed_text(made: Made, wish: Wish) -> str:
         made: The bundle.
         wish: What its owner wanted.
     """
-    lines = ["What was replaced, and how often:", ""]
+    rules = ["What was replaced, and how often:", ""]
     width = max((len(rule) for rule in made.removed), default=0)
-    lines += [f"  {rule:<{width}}  {count:>10,}" for rule, count in sorted(made.removed.items())]
+    rules += [f"  {rule:<{width}}  {count:>10,}" for rule, count in sorted(made.removed.items())]
     if not made.removed:
-        lines.append("  nothing: what was shared was sanitised before, and is as it was")
-    lines += ["", LEVELS[wish.level]]
+        rules.append("  nothing: what was shared was sanitised before, and is as it was")
+    lines = ["", LEVELS[wish.level]]
     for message, numbers in wish.keep_lines.items():
         told = ", ".join(str(number) for number in sorted(numbers))
         where = f"message {message}" if message is not None else "the message"
@@ -80,8 +83,8 @@ def removed_text(made: Made, wish: Wish) -> str:
         )
         if not made.complete:
             lines.append("The source holds more words than can be looked for: the rest was not.")
-    lines += ["", _LEARNABLE]
-    return "\n".join(lines)
+    wrapped = [part for line in lines for part in textwrap.wrap(line, _WIDTH) or [""]]
+    return "\n".join([*rules, *wrapped, "", _LEARNABLE])
 
 
 def tls_text(records: Iterable[Record]) -> str:

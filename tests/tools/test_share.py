@@ -258,6 +258,15 @@ def test_a_number_of_a_message_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     assert {hit.rule for hit in result.hits} == {"a number of the source's messages"}
 
 
+def test_figures_that_stay_are_no_numbers_of_a_message(tmp_path: Path) -> None:
+    mail = b"Content-Length: 1234567\r\nLines: 2345678\r\n\r\n7654321\r\n" + b"a\r\n" * 333_333
+    records = session_with(mail, b"\r\n%d\r\n" % len(mail))
+    result, members = made(records, tmp_path)
+    assert result.hits == []
+    assert b"Content-Length: 1234567" in members["capture.jsonl"]
+    assert b"7654321" not in members["capture.jsonl"]
+
+
 def test_secrets_of_a_list_are_found(tmp_path: Path) -> None:
     result, _ = made(ALL, tmp_path, Wish(search=Search([b"nothing of it", b"multipart"])))
     assert {hit.rule for hit in result.hits} == {"secret 2 of the list"}

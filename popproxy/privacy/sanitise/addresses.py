@@ -69,7 +69,7 @@ def place(keys: Keys, text: bytes) -> bytes:
 
 def host(keys: Keys, name: bytes) -> bytes:
     """Replace a host name, label by label; the last one stays if it is a general one."""
-    if name.lower() in (b"localhost", b"localhost.localdomain"):
+    if name.lower() in (b"localhost", b"localhost.localdomain", b"unknown"):
         return name
     labels = name.split(b".")
     last = len(labels) - 1 - (not labels[-1])

@@ -133,7 +133,7 @@ class Fields:
         """Replace the host in a URL of a route."""
         found = _URL.fullmatch(text)
         if found is None or found[1].lower() not in _SCHEMES:
-            return in_text(fill, text)
+            return self.own(text)
         host = found[2]
         inner = host[1:-1] if host.startswith("[") else host
         return f"{found[1]}://{host.replace(inner, self.place(inner)) if inner else host}{found[3]}"

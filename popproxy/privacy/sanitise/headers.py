@@ -167,16 +167,22 @@ class Headers:
         if b"@" in atom:
             return self._address(atom, kind)
         begun = b""
+        if CODED.fullmatch(atom.rstrip(b"=")):
+            return self._coded(atom)
         while key := _KEYED.match(atom):
             begun += _RUN.sub(lambda word: self._word(word[0], "trace"), key[0])
             atom = atom[key.end() :]
+        if CODED.fullmatch(atom.rstrip(b"=")):
+            return begun + self._coded(atom)
         return begun + self._bare(atom, kind)
+
+    def _coded(self, atom: bytes) -> bytes:
+        """Replace a signature, or what looks like one."""
+        self._removed["words of headers"] += 1
+        return fill(atom)
 
     def _bare(self, atom: bytes, kind: FieldKind) -> bytes:
         """Replace an atom in which nothing is assigned."""
-        if CODED.fullmatch(atom):  # a signature
-            self._removed["words of headers"] += 1
-            return fill(atom)
         prefix = 5 if atom[:5].lower() == b"ipv6:" else 0
         if addresses.is_ipv4(atom) or addresses.is_ipv6(atom[prefix:]):
             self._removed["IP addresses"] += 1

@@ -34,7 +34,12 @@ _PART_OF_LINE: Final = 24
 
 _WORD: Final = re.compile(rb"[A-Za-z0-9\x80-\xff]{6,}")
 _NUMBER: Final = re.compile(rb"[0-9]{6,}")
-_OWN_FIELD: Final = re.compile(rb"^X-[A-Za-z0-9-]{1,75}[ \t]*:", re.MULTILINE)
+_OWN_FIELD: Final = re.compile(
+    rb"^(?:X-[A-Za-z0-9-]{1,75}[ \t]*:|(?:Content-Length|Lines)[ \t]*:[ \t]*[0-9]{1,8}(?![0-9]))",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Fields' own names, and what stays of fields on purpose."""
+
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 _BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}")
 _BASE64_LINES: Final = re.compile(rb"(?:^[A-Za-z0-9+/]{4,100}={0,2}\r?\n)+", re.MULTILINE)
