@@ -20,7 +20,6 @@ from tests.support.clients import (
     Security,
     curl,
     fetchmail,
-    getmail,
     mpop,
     mutt,
     private_file,
@@ -34,11 +33,12 @@ from tests.support.programs import needs
 from tests.support.proxy import Proxy, wait_for_sessions_to_end
 from tests.support.replaying import reads
 from tests.support.running import run, started
+from tests.support.thunderbird import Thunderbird
 from tests.support.waiting import PATIENCE
 
 SOME = tuple(mail for mail in MAILS if mail is not ATTACHMENT)
 CLIENTS: dict[str, Client] = {
-    one.__name__: one for one in (curl, fetchmail, mpop, getmail, mutt, python_poplib)
+    one.__name__: one for one in (curl, fetchmail, mpop, mutt, python_poplib)
 }
 MECHANISM = {"mpop": "cram-md5"}
 """By itself mpop takes none but SCRAM in the clear, which no replay can hold."""
@@ -117,6 +117,21 @@ def test_any_client_fetches_everything_from_a_lenient_replay(
         assert process.wait(PATIENCE) == 0
     said = (tmp_path / "replay" / "stderr").read_text()
     assert "warning" not in said.replace("warning: connection 1: command 2: LAST is not", "")
+
+
+@needs("dovecot", "thunderbird")
+def test_thunderbird_fetches_everything_from_the_replay_of_its_session(
+    thunderbird: Thunderbird, dovecot: Dovecot, tmp_path: Path
+) -> None:
+    with _proxy(tmp_path, dovecot) as proxy:
+        account = _account(dovecot, tmp_path / "thunderbird", dovecot.user(SOME))
+        thunderbird.fetch(replace(account, port=proxy.port))
+        assert proxy.stop() == 0
+    with replay(proxy.home / "log.jsonl", tmp_path / "replay", "--once") as (process, port):
+        fetched = thunderbird.fetch(replace(account, port=port, user="replayed"))
+        status = process.wait(PATIENCE)
+    assert status == 0, (tmp_path / "replay" / "stderr").read_text()
+    assert digests(fetched.messages) == digests(mail.content for mail in SOME)
 
 
 @needs("dovecot")
