@@ -25,7 +25,6 @@ A command that waits for its turn. All of it is written at the session's end at 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import zlib
 from collections import deque
@@ -42,37 +41,35 @@ from popproxy.formats.packets import (
     PSH,
     RST,
     SYN,
-    Address,
     packet_block,
     section,
     tcp_packet,
 )
 from popproxy.formats.pcapng_message import Dissector, Message, Piece
+from popproxy.formats.pcapng_notes import (
+    CLIENT_STAND_IN,
+    SERVER_STAND_IN,
+    address_of,
+    both,
+    comment_of,
+    how_it_came,
+    is_of_client,
+    of_one_family,
+)
 from popproxy.records import (
     CommandRecord,
     DataRecord,
-    Endpoint,
-    FindingRecord,
-    GapRecord,
     GreetingRecord,
     Record,
     ResponseRecord,
-    RewriteRecord,
     SessionEnd,
     SessionStart,
     SideName,
-    TlsEnd,
-    TlsFailed,
-    TlsStart,
     WireRecord,
 )
 
 PORT: Final = 110
 """The server's port in all packets; Wireshark takes what goes there for POP."""
-
-CLIENT_STAND_IN: Final = ipaddress.ip_address("192.0.2.1")
-SERVER_STAND_IN: Final = ipaddress.ip_address("198.51.100.1")
-"""Addresses (RFC 5737) of ends that the capture does not tell."""
 
 SESSIONS_MOST: Final = 10_000
 """Sessions that are kept in mind; the one that was silent longest is forgotten first."""
@@ -153,11 +150,11 @@ class _Flow:
         self._port = 0
         self._start: datetime | None = None
         if isinstance(first, SessionStart):
-            client, self._port = _address(first.client), first.client.port
-            server = _address(first.server or first.listener)
+            client, self._port = address_of(first.client), first.client.port
+            server = address_of(first.server or first.listener)
             self._start = first.timestamp
         self._port = self._port or _FIRST_PORT + number % (65_536 - _FIRST_PORT)
-        self._addresses = _of_one_family(client or CLIENT_STAND_IN, server or SERVER_STAND_IN)
+        self._addresses = of_one_family(client or CLIENT_STAND_IN, server or SERVER_STAND_IN)
         # A port that comes again is told apart by where its numbers begin.
         initial = zlib.crc32(first.session.id.encode())
         self._sent: dict[SideName, int] = {"client": initial, "server": initial ^ 0x5A5A5A5A}
@@ -188,8 +185,8 @@ class _Flow:
             case SessionEnd():
                 yield from self._finish(record)
             case _:
-                if comment := _comment(record):
-                    side: SideName = "client" if _of_client(record) else "server"
+                if comment := comment_of(record):
+                    side: SideName = "client" if is_of_client(record) else "server"
                     yield self._segment(side, b"", record.timestamp, ACK, comment)
 
     def rest(self) -> Iterator[bytes]:
@@ -255,7 +252,7 @@ class _Flow:
         if not wire:
             return
         seq = record.pop3.seq
-        at, comment = self._when(record), _cut(record)
+        at, comment = self._when(record), how_it_came(record)
         waiting = Waiting(wire, at, seq, comment)
         if _MESSAGE.match(wire):
             if len(self._commands) < COMMANDS_MOST:
@@ -264,7 +261,7 @@ class _Flow:
                 if len(self._waiting) >= COMMANDS_MOST:
                     yield from self.rest()
                 note = "sent before the responses above, which it waits for here"
-                self._waiting.append(waiting._replace(comment=_and(comment, note)))
+                self._waiting.append(waiting._replace(comment=both(comment, note)))
                 return
         if self._waiting:
             self._waiting.append(waiting)
@@ -295,7 +292,7 @@ class _Flow:
         if not wire:
             return
         yield from self._break_off()
-        comment = _cut(record)
+        comment = how_it_came(record)
         for start in range(0, len(wire), PAYLOAD_MOST):
             payload = wire[start : start + PAYLOAD_MOST]
             self._dissector.response(payload)
@@ -327,7 +324,7 @@ class _Flow:
         note = "part of a login, not a command" if record.pop3.part.startswith("sasl") else ""
         for start in range(0, len(wire), PAYLOAD_MOST):
             payload = wire[start : start + PAYLOAD_MOST]
-            waiting = Waiting(payload, self._when(record), None, _and(_cut(record), note))
+            waiting = Waiting(payload, self._when(record), None, both(how_it_came(record), note))
             if self._waiting:
                 self._waiting.append(waiting)
             else:
@@ -371,66 +368,3 @@ class _Flow:
             reads.append((wire[place : place + octets], start + timedelta(microseconds=offset)))
             place += octets
         return reads
-
-
-def _and(comment: str, more: str) -> str:
-    return "; ".join(filter(None, (comment, more)))
-
-
-def _cut(record: WireRecord) -> str:
-    """Tell what was different about a line's reads."""
-    if len(record.segments) > 1:
-        return f"came in {len(record.segments)} reads, joined here"
-    return "came in one read with what is before it" if record.joined else ""
-
-
-def _of_client(record: Record) -> bool:
-    if isinstance(record, FindingRecord):
-        return record.finding.where == "client"
-    if isinstance(record, TlsStart | TlsFailed | TlsEnd):
-        return record.tls.leg == "client"
-    return isinstance(record, RewriteRecord) and record.side == "client"
-
-
-def _comment(record: Record) -> str:
-    """Tell in words what a record says that is not of the wire; empty if nothing is to be said."""
-    match record:
-        case FindingRecord():
-            part = record.finding
-            rfc = f" ({part.rfc})" if part.rfc else ""
-            return visible(f"{part.severity} {part.code}: {part.what}{rfc}")
-        case GapRecord():
-            lost = f"{record.gap.records:,} records" if record.gap.records else "something"
-            return visible(f"gap: {lost} missing: {record.gap.reason}")
-        case TlsStart() | TlsFailed() | TlsEnd():
-            told = record.tls
-            words = {"tls.start": "TLS begins", "tls.failed": "TLS failed", "tls.end": "TLS ends"}
-            facts = [told.version, told.cipher, told.server_name, told.cause]
-            said = ", ".join(fact for fact in facts if fact)
-            head = f"{words[record.event.action]} on the {told.leg} leg"
-            return visible(f"{head}: {said}" if said else head)
-        case RewriteRecord():
-            changed = record.rewrite
-            was, now = (line.strip() if line else "nothing" for line in (changed.was, changed.now))
-            return visible(f"rewrite {changed.rule}: {was} became {now}")
-        case _:
-            return ""
-
-
-def _address(endpoint: Endpoint) -> Address | None:
-    try:
-        return ipaddress.ip_address(endpoint.address.partition("%")[0])
-    except ValueError:
-        return None
-
-
-def _of_one_family(client: Address, server: Address) -> tuple[Address, Address]:
-    if client.version == server.version:
-        return client, server
-    return _as_six(client), _as_six(server)
-
-
-def _as_six(address: Address) -> Address:
-    if address.version == 6:
-        return address
-    return ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
