@@ -1,27 +1,24 @@
-"""`popproxy check`."""
+"""`popproxy check`: findings, the gravest first, each with its places."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
-import click
 import msgspec
 
 from popproxy.cli.captures import choice, opened
-from popproxy.cli.console import is_terminal, wants_color
 from popproxy.cli.errors import Status
 from popproxy.cli.options import Invocation
+from popproxy.cli.pager import display
+from popproxy.cli.screen import WIDTH, Screen, wrapped
 from popproxy.formats import visible
+from popproxy.sinks.terminal.layout import count
 from popproxy.tools.check import Checked, Found, Place, Severity
 from popproxy.tools.check import check as put_together
 
-_COLORS: Final = {"error": "red", "warning": "yellow", "info": "cyan"}
-_WIDEST: Final = 100
-_INDENT: Final = " " * 9
+_NARROW: Final = 60
+_INDENT: Final = 9
 
 
 def check(
@@ -33,6 +30,7 @@ def check(
     fail_on: str,
     severity: str,
     as_json: bool,
+    paged: bool = True,
 ) -> int:
     """List findings; see `popproxy check --help`.
 
@@ -45,59 +43,80 @@ def check(
         damaged = capture.damaged
     shown = checked.at_least(cast("Severity", severity))
     if as_json:
-        click.echo(_json(checked, shown))
+        display([_json(checked, shown)], invocation.env, paged=False)
     else:
-        colored = wants_color(invocation.color, sys.stdout, invocation.env)
-        width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else _WIDEST
-        for line in _lines(checked, shown, max(40, min(width, _WIDEST))):
-            click.echo(line, color=colored)
+        screen = Screen.standard(invocation)
+        display(_Drawing(screen, path).lines(checked, shown), invocation.env, paged=paged)
     failed = fail_on != "never" and checked.at_least(cast("Severity", fail_on))
     return Status.FAILED if failed or damaged else Status.DONE
 
 
-def _json(checked: Checked, shown: list[Found]) -> bytes:
+def _json(checked: Checked, shown: list[Found]) -> str:
     told = {"sessions": checked.sessions, "commands": checked.commands, "findings": shown}
-    return msgspec.json.encode(told)
+    return msgspec.json.encode(told).decode() + "\n"
 
 
-def _lines(checked: Checked, shown: list[Found], width: int) -> list[str]:
-    lines = [
-        f"{_count(checked.sessions, 'session')}, {_count(checked.commands, 'command')},"
-        f" {_count(sum(found.count for found in shown), 'finding')}"
-    ]
-    for found in shown:
-        name = click.style(f"{found.severity:<8}", fg=_COLORS[found.severity], bold=True)
-        rfc = f"  {visible(found.rfc)}" if found.rfc else ""
-        lines += ["", f"{name} {visible(found.code)}{rfc}"]
-        lines += _wrapped(visible(found.what), width)
-        again = f"{_count(found.count, 'time')} in {_count(found.sessions, 'session')}"
-        lines += _wrapped(f"{again}: {'; '.join(map(_place, found.places))}" + _more(found), width)
-    return lines
+class _Drawing:
+    """Draws findings."""
 
+    def __init__(self, screen: Screen, path: str) -> None:
+        palette = self._palette = screen.palette
+        self._inks = {"error": palette.error, "warning": palette.warning, "info": palette.info}
+        self._screen = screen
+        self._path = path
+        self._width = max(20, min(screen.width, WIDTH) - 1)
+        self._indent = " " * (_INDENT if self._width >= _NARROW else 2)
 
-def _more(found: Found) -> str:
-    rest = found.count - len(found.places)
-    return f"; {rest} more" if rest else ""
+    def lines(self, checked: Checked, shown: list[Found]) -> Iterator[str]:
+        """Give the lines."""
+        number = sum(found.count for found in shown)
+        sums = (
+            count(checked.sessions, "session"),
+            count(checked.commands, "command"),
+            count(number, "finding"),
+        )
+        yield ", ".join(sums) + "\n"
+        for found in shown:
+            yield "\n"
+            yield from self._found(found)
+        if shown and self._screen.terminal:
+            yield "\n"
+            code = visible(shown[0].code)
+            words = f"popproxy show -Y 'finding == {code}' {visible(self._path)}"
+            for row in wrapped(f"{words} shows the first in its place", self._width):
+                yield self._palette.quiet(row) + "\n"
 
+    def _found(self, found: Found) -> Iterator[str]:
+        ink, rfc = self._inks[found.severity], visible(found.rfc)
+        title = f"{found.severity:<8} {visible(found.code)}"
+        head = ink(title[:8]) + self._palette.title(title[8:])
+        if not rfc or len(title) + 2 + len(rfc) <= self._width:
+            yield head + (f"  {self._palette.quiet(rfc)}" if rfc else "") + "\n"
+        else:
+            yield head + "\n"
+            yield f"{self._indent}{self._palette.quiet(rfc)}\n"
+        yield from self._rows(visible(found.what))
+        if found.count == found.sessions == 1:
+            yield from self._place(found.places[0])
+            return
+        times = f"{count(found.count, 'time')} in {count(found.sessions, 'session')}:"
+        yield from self._rows(times)
+        for place in found.places:
+            yield from self._place(place)
+        if rest := found.count - len(found.places):
+            words = f"{self._screen.glyphs.more} {rest:,} more"
+            yield self._indent + self._palette.quiet(words) + "\n"
 
-def _place(place: Place) -> str:
-    command = ""
-    if place.command_seq is not None:
-        keyword = f" ({visible(place.command)})" if place.command else ""
-        command = f", command {place.command_seq}{keyword}"
-    where = f", {visible(place.where)}" if place.where else ""
-    return f"session {visible(place.session)}{command}{where}"
+    def _place(self, place: Place) -> Iterator[str]:
+        words = [f"session {visible(place.session)}"]
+        if place.command_seq is not None:
+            keyword = f" ({visible(place.command)})" if place.command else ""
+            words.append(f"command {place.command_seq}{keyword}")
+        if place.where:
+            words.append(visible(place.where))
+        yield from self._rows(", ".join(words), hanging="  ")
 
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT,
-        break_on_hyphens=False,
-    )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+    def _rows(self, text: str, *, hanging: str = "") -> Iterator[str]:
+        room = max(16, self._width - len(self._indent))
+        for number, row in enumerate(wrapped(text, room - len(hanging), room)):
+            yield f"{self._indent}{hanging if number else ''}{row}\n"

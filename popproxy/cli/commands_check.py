@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from popproxy.cli.command import Command, Option
-from popproxy.cli.options import color_only
+from popproxy.cli.options import color_only, no_pager
 from popproxy.cli.options_captures import kind_option, session_options
 
 
@@ -45,6 +45,7 @@ from popproxy.cli.options_captures import kind_option, session_options
 @click.option("--json", "as_json", cls=Option, is_flag=True, help="One JSON object.")
 @kind_option
 @session_options
+@no_pager
 @color_only
 @click.pass_context
 def check(
@@ -55,6 +56,7 @@ def check(
     severity: str,
     as_json: bool,
     kind: str | None,
+    paged: bool,
     color: str,
     **which: str | None,
 ) -> int:
@@ -67,7 +69,14 @@ def check(
 
     context.obj.color = color
     return verb.check(
-        context.obj, capture, kind, which, fail_on=fail_on, severity=severity, as_json=as_json
+        context.obj,
+        capture,
+        kind,
+        which,
+        fail_on=fail_on,
+        severity=severity,
+        as_json=as_json,
+        paged=paged,
     )
 
 
@@ -85,6 +94,7 @@ def check(
 @click.option("--json", "as_json", cls=Option, is_flag=True, help="One JSON object.")
 @kind_option
 @session_options
+@no_pager
 @color_only
 @click.pass_context
 def stats(
@@ -93,6 +103,7 @@ def stats(
     capture: str,
     as_json: bool,
     kind: str | None,
+    paged: bool,
     color: str,
     **which: str | None,
 ) -> int:
@@ -103,4 +114,4 @@ def stats(
     from popproxy.cli import stats as verb
 
     context.obj.color = color
-    return verb.stats(context.obj, capture, kind, which, as_json=as_json)
+    return verb.stats(context.obj, capture, kind, which, as_json=as_json, paged=paged)

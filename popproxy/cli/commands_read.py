@@ -7,18 +7,8 @@ from typing import Any
 import click
 
 from popproxy.cli.command import Command, Option
-from popproxy.cli.options import DISPLAY, color_only
+from popproxy.cli.options import color_only, no_pager
 from popproxy.cli.options_captures import SESSIONS, kind_option, session_options
-
-no_pager = click.option(
-    "--no-pager",
-    "paged",
-    cls=Option,
-    group=DISPLAY,
-    flag_value=False,
-    default=True,
-    help="Print, however long it is. Without a terminal nothing is paged anyway.",
-)
 
 
 @click.command(

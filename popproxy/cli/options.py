@@ -149,6 +149,15 @@ color_only = click.option(
     default="auto",
     help="Colours. auto: on a terminal, unless NO_COLOR is set. Default: auto.",
 )
+no_pager = click.option(
+    "--no-pager",
+    "paged",
+    cls=Option,
+    group=DISPLAY,
+    flag_value=False,
+    default=True,
+    help="Print, however long it is. Without a terminal nothing is paged anyway.",
+)
 config_file = click.option(
     "--config",
     "config_file",

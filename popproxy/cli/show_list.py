@@ -73,7 +73,7 @@ def table(seen: Iterable[Overview], palette: Palette, width: int | None) -> Iter
     date = ""
     for one in chain(first, rows):
         day = f"{one.started.astimezone():%Y-%m-%d}"
-        if dated and day != date:
+        if dated and one.timed and day != date:
             date = day
             yield palette.quiet(day) + "\n"
         yield drawn.row(one)
@@ -120,7 +120,7 @@ class _Table:
         clock = "%Y-%m-%d %H:%M:%S" if self._dated else "%H:%M:%S"
         return [
             _Cell(str(one.number), self._palette.title, right=True),
-            _Cell(f"{one.started.astimezone():{clock}}", self._palette.time),
+            _Cell(f"{one.started.astimezone():{clock}}" if one.timed else "–", self._palette.time),
             _Cell(_address(one.client), plain),
             _Cell(_user(one), plain if one.user else quiet),
             *(
@@ -160,16 +160,15 @@ def _cards(seen: Iterable[Overview], palette: Palette, width: int) -> Iterator[s
     date = ""
     for one in seen:
         started = one.started.astimezone()
-        if f"{started:%Y-%m-%d}" != date:
+        if one.timed and f"{started:%Y-%m-%d}" != date:
             date = f"{started:%Y-%m-%d}"
             yield palette.quiet(date) + "\n"
         number = f"{one.number:>3}"
         room = max(8, width - 1 - len(number) - 10)
         who = one.user if one.user is not None else _address(one.client)
-        yield (
-            f"{palette.title(number)} {palette.time(f'{started:%H:%M:%S}')}"
-            f" {fitted(visible(who[:256]), room)}\n"
-        )
+        clock = f"{started:%H:%M:%S}" if one.timed else f"{'–':<8}"
+        name = fitted(visible(who[:256]), room)
+        yield f"{palette.title(number)} {palette.time(clock)} {name}\n"
         facts = [
             f"{figure:,} {word}"
             for figure, word in (

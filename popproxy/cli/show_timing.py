@@ -78,6 +78,11 @@ class TimingDrawing:
             f"{self._palette.rule(rule * 2)} {self._palette.title(title)}"
             f" {self._palette.rule(rule * room)}\n"
         )
+        if not timing.timed:
+            words = "the log that this session was read from does not tell when anything was said"
+            for row in textwrap.wrap(words, self._width):
+                yield self._palette.quiet(row) + "\n"
+            return
         head = f"{'':<{self._name}}" + ("" if self._narrow else f" {'client':>{_TIME}}")
         yield self._palette.title(f"{head} {'server':>{_TIME}}") + "\n"
         at = 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
-import click
 import msgspec
+from rich.cells import cell_len
 
 from popproxy.cli.captures import choice, opened
-from popproxy.cli.console import wants_color
 from popproxy.cli.errors import Status
 from popproxy.cli.options import Invocation
+from popproxy.cli.pager import display
+from popproxy.cli.screen import Screen, wrapped
+from popproxy.cli.show_list import fitted
 from popproxy.formats import visible
 from popproxy.tools.stats import CommandStats, Durations, Share, Stats
 from popproxy.tools.stats import stats as counted
 
+_NAME: Final = 10
+_NAME_MOST: Final = 32
 _ROWS: Final = 20
 """Rows of a table; the rest is put together in one. `--json` has all."""
 
@@ -28,6 +31,7 @@ def stats(
     which: Mapping[str, str | None],
     *,
     as_json: bool,
+    paged: bool = True,
 ) -> int:
     """Count a capture; see `popproxy stats --help`.
 
@@ -39,11 +43,11 @@ def stats(
         made = counted(capture.records(wanted))
         damaged = capture.damaged
     if as_json:
-        click.echo(msgspec.json.encode(made, enc_hook=_durations))
+        told = msgspec.json.encode(made, enc_hook=_durations).decode() + "\n"
+        display([told], invocation.env, paged=False)
     else:
-        colored = wants_color(invocation.color, sys.stdout, invocation.env)
-        for line in _lines(made):
-            click.echo(line, color=colored)
+        drawing = _Drawing(Screen.standard(invocation))
+        display(drawing.lines(made), invocation.env, paged=paged)
     return Status.FAILED if damaged else Status.DONE
 
 
@@ -60,47 +64,86 @@ def _durations(value: object) -> dict[str, int | None]:
     }
 
 
-def _lines(made: Stats) -> Iterable[str]:
+class _Drawing:
+    """Draws the sums, and tables as wide as there is room for."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._palette = screen.palette
+        self._more = screen.glyphs.more
+        self._width = max(30, screen.width - 1) if screen.terminal else None
+
+    def lines(self, made: Stats) -> Iterator[str]:
+        """Give the lines."""
+        for name, value in _facts(made):
+            rows = wrapped(value, (self._width or 10_000) - _NAME - 1)
+            for number, row in enumerate(rows):
+                yield f"{name if number == 0 else '':<{_NAME}} {row}\n"
+        if made.commands:
+            yield "\n"
+            yield from self._table(
+                ("command", "sent", "+OK", "-ERR", "octets", "p50 ms", "p95 ms", "max ms"),
+                [
+                    (visible(name) or "(empty)", *_command(one))
+                    for name, one in sorted(made.commands.items(), key=lambda item: -item[1].count)
+                ],
+            )
+        for title, shares in (("user", made.users), ("client", made.clients)):
+            if shares:
+                yield "\n"
+                yield from self._table(
+                    (title, "sessions", "messages", "octets", "deletions", "failed logins"),
+                    [
+                        (visible(name), *_share(share))
+                        for name, share in sorted(shares.items(), key=lambda item: -item[1].octets)
+                    ],
+                )
+
+    def _table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+        shown = rows[:_ROWS]
+        widths = [
+            max(cell_len(row[column]) for row in (head, *shown)) for column in range(len(head))
+        ]
+        widths[0] = min(widths[0], _NAME_MOST)
+        columns = len(head)
+        while self._width is not None and sum(widths[:columns]) + 2 * (columns - 1) > self._width:
+            columns -= 1
+        for number, row in enumerate((head, *shown)):
+            first = fitted(row[0], widths[0])
+            cells = [first + " " * (widths[0] - cell_len(first))]
+            cells += [
+                f"{cell:>{width}}"
+                for cell, width in zip(row[1:columns], widths[1:columns], strict=True)
+            ]
+            line = "  ".join(cells)
+            yield (self._palette.title(line) if number == 0 else line) + "\n"
+        hidden = head[columns:]
+        if hidden:
+            words = f"{self._more} a wider terminal shows {', '.join(hidden)}, too"
+            for line in wrapped(words, self._width or 10_000):
+                yield self._palette.quiet(line) + "\n"
+        if len(rows) > len(shown):
+            words = f"{self._more} and {len(rows) - len(shown):,} more; --json has all"
+            yield self._palette.quiet(words) + "\n"
+
+
+def _facts(made: Stats) -> Iterator[tuple[str, str]]:
     span = "no records"
     if made.first is not None and made.last is not None:
         span = f"{made.first:%Y-%m-%d %H:%M:%S} to {made.last:%Y-%m-%d %H:%M:%S} UTC"
-    facts = [
-        ("time", span),
-        ("sessions", f"{made.sessions:,}{_told(made.reasons)}"),
-        ("logins", f"{sum(made.logins.values()):,}{_told(made.logins)}"),
-        ("TLS", _told(made.tls).strip(" ()") or "none"),
-        ("messages", f"{made.retrieved:,} retrieved"),
-        (
-            "deletions",
-            f"{made.deletions_committed:,} committed, {made.deletions_pending:,} pending",
-        ),
-        ("octets", f"{made.octets_client:,} from clients, {made.octets_server:,} from servers"),
-        ("findings", f"{made.findings:,}"),
-        ("records", f"{made.records:,}" + (f", {made.lost:,} lost" if made.lost else "")),
-    ]
+    yield "time", span
+    yield "sessions", f"{made.sessions:,}{_told(made.reasons)}"
     if made.unfinished:
-        facts.insert(2, ("", f"{made.unfinished:,} without an end in this capture"))
-    for name, value in facts:
-        yield f"{name:<10} {value}"
-    if made.commands:
-        yield ""
-        yield from _table(
-            ("command", "sent", "+OK", "-ERR", "octets", "p50 ms", "p95 ms", "max ms"),
-            [
-                (visible(name), *_command(one))
-                for name, one in sorted(made.commands.items(), key=lambda item: -item[1].count)
-            ],
-        )
-    for title, shares in (("user", made.users), ("client", made.clients)):
-        if shares:
-            yield ""
-            yield from _table(
-                (title, "sessions", "messages", "octets", "deletions", "failed logins"),
-                [
-                    (visible(name), *_share(share))
-                    for name, share in sorted(shares.items(), key=lambda item: -item[1].octets)
-                ],
-            )
+        yield "", f"{made.unfinished:,} without an end in this capture"
+    yield "logins", f"{sum(made.logins.values()):,}{_told(made.logins)}"
+    yield "TLS", _told(made.tls).strip(" ()") or "none"
+    yield "messages", f"{made.retrieved:,} retrieved"
+    yield (
+        "deletions",
+        f"{made.deletions_committed:,} committed, {made.deletions_pending:,} pending",
+    )
+    yield "octets", f"{made.octets_client:,} from clients, {made.octets_server:,} from servers"
+    yield "findings", f"{made.findings:,}"
+    yield "records", f"{made.records:,}" + (f", {made.lost:,} lost" if made.lost else "")
 
 
 def _told(counts: Mapping[str, int]) -> str:
@@ -125,17 +168,3 @@ def _command(one: CommandStats) -> tuple[str, ...]:
 def _share(share: Share) -> tuple[str, ...]:
     numbers = (share.sessions, share.retrieved, share.octets, share.deletions, share.failures)
     return tuple(f"{number:,}" for number in numbers)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterable[str]:
-    shown = rows[:_ROWS]
-    widths = [max(len(row[column]) for row in (head, *shown)) for column in range(len(head))]
-    widths[0] = min(widths[0], 32)
-    for number, row in enumerate((head, *shown)):
-        first = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
-        cells = [f"{first:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        line = "  ".join(cells)
-        yield click.style(line, bold=True) if number == 0 else line
-    if len(rows) > len(shown):
-        yield f"… and {len(rows) - len(shown):,} more; --json has all"

@@ -18,6 +18,7 @@ from popproxy.records import CommandPart, ResponsePart
 from popproxy.tools.align import Key, Pair, align
 from popproxy.tools.diff_labels import Labels, label
 from popproxy.tools.diff_steps import Session, Step
+from popproxy.tools.sessions import is_timed
 
 FACTOR: Final = 2.0
 LEAST: Final = 20_000_000
@@ -102,6 +103,9 @@ def diff(a: Session, b: Session, *, factor: float | None = None) -> Diff:
         b: The second.
         factor: If it is given, durations differ that go into each other more often than this.
     """
+    for one_session in (a, b):
+        if one_session.start is not None and not is_timed(one_session.start):
+            factor = None  # its times are made up
     sides = tuple(_Side(*one) for one in zip((a, b), label(a, b), strict=True))
     one, other = sides
     rows: list[Row] = []

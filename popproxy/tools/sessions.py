@@ -56,6 +56,7 @@ class Overview:
         findings: How many.
         gaps: Places where records are missing.
         reason: Why it ended; None if its last record is not there.
+        timed: Whether its times are those of what happened; an imported log may have none.
     """
 
     number: int
@@ -75,6 +76,7 @@ class Overview:
     findings: int = 0
     gaps: int = 0
     reason: str | None = None
+    timed: bool = True
 
     @classmethod
     def begun(cls, number: int, record: Record) -> Overview:
@@ -89,6 +91,7 @@ class Overview:
             case SessionStart():
                 self.client, self.server = record.client, record.server
                 self.listen, self.upstream = record.route.listen, record.route.upstream
+                self.timed = is_timed(record)
             case TlsStart() if record.tls.leg not in self.tls:
                 self.tls.append(record.tls.leg)
             case CommandRecord():
@@ -129,6 +132,11 @@ class Overview:
         self.deletions_pending = told.deletions_pending
         self.deletions_committed = told.deletions_committed
         self.findings = max(self.findings, told.findings)
+
+
+def is_timed(start: SessionStart) -> bool:
+    """Tell whether a session's times are those of what happened; an imported log may have none."""
+    return start.source is None or "time" not in start.source.inferred
 
 
 def overviews(records: Iterable[Record]) -> Iterator[Overview]:

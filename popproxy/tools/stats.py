@@ -20,9 +20,10 @@ from popproxy.records import (
     Record,
     ResponseRecord,
     SessionEnd,
+    SessionStart,
     TlsStart,
 )
-from popproxy.tools.sessions import Overview, overviews
+from popproxy.tools.sessions import Overview, is_timed, overviews
 
 T = TypeVar("T")
 
@@ -180,6 +181,7 @@ class _Counting:
         self._made = made
         self._octets: dict[str, int] = {}  # of the server, in sessions under way
         self._failures: dict[str, int] = {}
+        self._untimed: dict[str, int] = {}
 
     def each(self, records: Iterable[Record]) -> Iterable[Record]:
         made = self._made
@@ -194,6 +196,8 @@ class _Counting:
     def _count(self, record: Record) -> None:
         made = self._made
         match record:
+            case SessionStart() if not is_timed(record):
+                _bump(self._untimed, record.session.id, 1)
             case CommandRecord():
                 _of(made.commands, record.pop3.command, CommandStats).count += 1
             case ResponseRecord():
@@ -222,7 +226,7 @@ class _Counting:
         of.ok += part.status == "+OK"
         of.err += part.status == "-ERR"
         of.octets += part.octets or 0
-        if record.event.duration is not None:
+        if record.event.duration is not None and record.session.id not in self._untimed:
             of.durations.add(record.event.duration)
         if part.message is not None:
             _bump(self._octets, record.session.id, part.message.octets)
@@ -239,6 +243,7 @@ class _Counting:
         made.findings += seen.findings
         octets = self._octets.pop(seen.id, 0)
         failures = self._failures.pop(seen.id, 0)
+        self._untimed.pop(seen.id, None)
         address = seen.client.address if seen.client is not None else NOBODY
         for share in (
             _of(made.users, seen.user or NOBODY, Share),

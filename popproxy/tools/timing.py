@@ -21,9 +21,11 @@ from popproxy.records import (
     Record,
     ResponseRecord,
     SessionEnd,
+    SessionStart,
     TlsFailed,
     TlsStart,
 )
+from popproxy.tools.sessions import is_timed
 
 SPANS_MOST: Final = 100_000
 """Exchanges of a session that are told."""
@@ -63,6 +65,7 @@ class Timing:
         spans: What happened, in order.
         totals: How long each was waited for; they add up to the length.
         cut: Exchanges beyond `SPANS_MOST`, which are not among the spans.
+        timed: Whether times are known; an imported log may have none.
     """
 
     session: str = ""
@@ -71,6 +74,7 @@ class Timing:
     spans: list[Span] = field(default_factory=list)
     totals: dict[Owner, int] = field(default_factory=lambda: {"client": 0, "server": 0, "proxy": 0})
     cut: int = 0
+    timed: bool = True
 
 
 class Clock:
@@ -94,6 +98,8 @@ class Clock:
         at = max(self._now, (record.timestamp - made.began) // timedelta(microseconds=1))
         self._pass(at)
         match record:
+            case SessionStart():
+                made.timed = is_timed(record)
             case TlsStart() | TlsFailed():
                 self._handshake_ended(record, at)
             case GreetingRecord():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from popproxy.cli.errors import Status
 from popproxy.cli.main import main
@@ -13,8 +16,16 @@ from popproxy.formats import jsonl
 from tests.support.conversations import SECRET, load_all
 from tests.support.make_samples import SAMPLES, records
 from tests.support.records import HARMFUL
+from tests.support.terminal import SGR
 
 ODDITIES, ORDINARY = str(SAMPLES / "oddities.jsonl"), str(SAMPLES / "session.jsonl")
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize(
@@ -79,3 +90,24 @@ def test_peer_text_is_harmless_on_the_terminal(
         assert out
         assert not set(out) & set(HARMFUL) - {"\n"}
         assert SECRET.decode() not in out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_it_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for verb in ("check", "stats"):
+        screen = Screen()
+        monkeypatch.setattr(sys, "stdout", screen)
+        main([verb, "--no-pager", ODDITIES], {"TERM": "xterm-256color"})
+        lines = SGR.sub("", screen.getvalue()).splitlines()
+        assert max(map(cell_len, lines)) < max(columns, len(ODDITIES) + 1)
+        assert ("a wider terminal shows" in " ".join(lines)) == (verb == "stats" and columns == 40)
+        assert ("popproxy show -Y" in " ".join(lines)) == (verb == "check")
+        assert "\x1b[" in screen.getvalue()
+
+
+def test_times_that_are_made_up_are_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["stats", "--json", str(SAMPLES / "imports" / "transcript.txt")], {})
+    told = json.loads(capsys.readouterr().out)
+    assert told["commands"]["USER"]["count"] == 1
+    assert told["commands"]["USER"]["durations"]["count"] == 0

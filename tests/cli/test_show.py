@@ -419,6 +419,20 @@ def test_ways_to_look_that_do_not_go_together(
     assert "different ways" in capsys.readouterr().err
 
 
+def test_times_that_an_importer_made_up_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(SAMPLES / "imports" / "transcript.txt")
+    out = printed(capsys, path)
+    assert "\nC: USER sam\n" in out
+    assert "times (not shown)" in " ".join(out.split())
+    assert " ms" not in out
+    assert "unknown" not in out
+    assert "\nC: USER sam\\x0d" in printed(capsys, "--raw", path)
+    assert "does not tell when" in printed(capsys, "--timing", path)
+    assert printed(capsys, "--list", path).splitlines()[1].split()[1] == "–"
+    out = printed(capsys, str(SAMPLES / "imports" / "telnet.log"))
+    assert "1 line, 6 octets, not in the log\n" in out
+
+
 # A capture that grows
 
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from popproxy.formats import jsonl
 from popproxy.records import Record
+from popproxy.tools import captures as captures_module
 from popproxy.tools import diff_steps
 from popproxy.tools.diff import Diff, diff
 from popproxy.tools.diff_labels import RULES, Labels
 from popproxy.tools.diff_steps import session
 from tests.support.conversations import load_all
-from tests.support.make_samples import records
+from tests.support.make_samples import SAMPLES, records
 from tests.support.recording import said
 from tests.support.records import captures
 from tests.support.speaking import Speaking
@@ -166,6 +167,12 @@ def test_durations_differ_only_if_they_are_asked_for_and_by_much() -> None:
     assert found == ("time", 1)
     assert compared(taking(600), taking(1_000), 2.0).same
     assert compared(taking(1), taking(15), 2.0).same
+
+
+def test_durations_that_are_made_up_do_not_differ() -> None:
+    made = list(captures_module.read(str(SAMPLES / "imports" / "transcript.txt")))
+    for one, other in ((made, records("seed-conversation", 1)), (made, made)):
+        assert compared(one, other, 1.0).counts()["time"] == 0
 
 
 # What is made alike

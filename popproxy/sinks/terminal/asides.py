@@ -26,13 +26,12 @@ from popproxy.sinks.terminal.layout import Segment, count, duration, shown
 
 def start(record: SessionStart, palette: Palette, glyphs: Glyphs) -> list[Segment]:
     """Say which session began, who the client is and where it is taken."""
-    return [
-        (f"session {shown(record.session.id)}", palette.title),
-        (
-            f" {_endpoint(record.client)} {glyphs.arrow} {shown(record.route.upstream)}",
-            palette.plain,
-        ),
-    ]
+    ends = f" {_endpoint(record.client)} {glyphs.arrow} {shown(record.route.upstream)}"
+    if record.source is not None:
+        ends = f" {_endpoint(record.client)}" if record.client.port else ""
+        if record.server is not None:
+            ends += f" {glyphs.arrow} {_endpoint(record.server)}"
+    return [(f"session {shown(record.session.id)}", palette.title), (ends, palette.plain)]
 
 
 def notice(record: SessionStart, palette: Palette) -> list[Segment]:
@@ -41,7 +40,20 @@ def notice(record: SessionStart, palette: Palette) -> list[Segment]:
     for piece in shown(record.notice, 1000).split(MASK):
         row += [(MASK, palette.mask)] if row else []
         row.append((piece, palette.quiet))
+    if record.source is not None:
+        guessed = [_GUESSED[one] for one in record.source.inferred if one in _GUESSED]
+        if guessed:
+            row.append((f" Guessed: {', '.join(guessed)}.", palette.quiet))
     return row
+
+
+_GUESSED = {
+    "side": "who said what",
+    "time": "times (not shown)",
+    "line-ends": "line ends",
+    "order": "the order of both sides",
+}
+"""What an importer guesses, in words; addresses are not there to be seen."""
 
 
 def rewrite(what: str, palette: Palette) -> list[Segment]:
@@ -62,11 +74,17 @@ def rewritten(record: RewriteRecord, palette: Palette) -> list[Segment]:
     return [(words, palette.plain), (f" [{shown(part.rule)}]", palette.quiet)]
 
 
-def end(record: SessionEnd, palette: Palette) -> list[Segment]:
-    """Sum the session up."""
+def end(record: SessionEnd, palette: Palette, *, timed: bool = True) -> list[Segment]:
+    """Sum the session up.
+
+    Args:
+        record: Its last record.
+        palette: The styles.
+        timed: Whether its length is known.
+    """
     summary = record.summary
     title = shown(summary.reason.replace("-", " "))
-    if record.event.duration is not None:
+    if timed and record.event.duration is not None:
         title += f" after {duration(record.event.duration)}"
     if summary.detail:
         title += f" ({shown(summary.detail)})"

@@ -49,6 +49,7 @@ class Conversation:
     Attributes:
         body: What is recorded of messages: `full`, `headers` or `none`.
         octets: Shows octets, if they are wanted.
+        timed: Whether its times are those of what happened, and shown.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Conversation:
         raw: bool = False,
     ) -> None:
         self.body = "full"
+        self.timed = True
         self.octets = Octets(layout, tag, fold=fold, cap=cap) if raw else None
         self._layout = layout
         self._palette = layout.palette
@@ -79,6 +81,7 @@ class Conversation:
         self, at: datetime | None, sign: Segment, sentence: list[Segment], *, filled: bool = False
     ) -> str:
         """Give a sentence of ours about this session; see `Layout.note`."""
+        at = at if self.timed else None
         return self._layout.note(at, self._tag, sign, sentence, filled=filled)
 
     def show(self, record: WireRecord) -> Iterator[str]:
@@ -137,6 +140,8 @@ class Conversation:
             lines += self._lines[side].rest()
         if not lines and note:
             lines = [Line(b"", 0, 0, ended=True)]
+        if record.inferred:
+            note.append(("not in the log", self._palette.quiet))
         masked, bad = bool(record.masked), side == "server" and wire.startswith(b"-")
         for number, line in enumerate(lines, 1):
             behind = note if number == len(lines) else []
@@ -156,6 +161,7 @@ class Conversation:
         label = "C:" if side == "client" else "S:"
         behind = joined(note or [], self._palette.quiet)
         words = [(visible(line.text), ink), *self._hidden(line)]
+        at = at if self.timed else None
         return self._layout.wire(at, self._tag, (label, ink), words, behind, masked=masked)
 
     def _ink(self, side: SideName) -> Ink:
@@ -192,7 +198,7 @@ class Conversation:
             note = self._answered(response.command_seq)
         if response.command_seq is not None:
             self._pending.pop(response.command_seq, None)
-        elapsed = record.event.duration
+        elapsed = record.event.duration if self.timed else None
         if elapsed is not None:
             ink = self._palette.slow if elapsed >= SLOW else self._palette.quiet
             note.append((duration(elapsed), ink))

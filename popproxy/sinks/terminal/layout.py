@@ -39,6 +39,7 @@ class Layout:
 
     Attributes:
         tagged: Whether sessions' tags are shown.
+        timed: Whether there is a column for times.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Layout:
         self.palette = palette
         self.glyphs = glyphs
         self.tagged = False
+        self.timed = True
         self._measure = width
         self._tz = tz
         self._width = -1
@@ -133,12 +135,13 @@ class Layout:
 
     def _gutter(self, at: datetime | None, tag: Segment, label: Segment) -> tuple[str, int]:
         """Give the gutter, label included, and its width in columns."""
-        gutter, used = "", self._time + _LABEL
-        if self._time and at is not None:
+        column = self._time if self.timed else 0
+        gutter, used = "", column + _LABEL
+        if column and at is not None:
             time = self._time_of_day(at)
             gutter = self.palette.time(time) + " "
         else:
-            gutter = " " * self._time
+            gutter = " " * column
         if self.tagged:
             name, ink = tag
             gutter += ink(name) + " "

@@ -33,10 +33,12 @@ class Octets:
 
     Attributes:
         began: When the session began, if that is known: reads are timed from there.
+        timed: Whether times are shown.
     """
 
     def __init__(self, layout: Layout, tag: Segment, *, fold: int, cap: int) -> None:
         self.began: datetime | None = None
+        self.timed = True
         self._layout = layout
         self._tag = tag
         self._fold = fold
@@ -91,7 +93,7 @@ class Octets:
         if len(text) > self._cap:
             hidden = count(len(text) - self._cap, "octet")
             words.insert(1, (f" {self._layout.glyphs.more} {hidden} more ", palette.quiet))
-        return self._layout.wire(at, self._tag, (label, ink), words)
+        return self._layout.wire(at if self.timed else None, self._tag, (label, ink), words)
 
 
 _FURTHEST = 10**15  # thirty years: beyond it a hostile file would overflow a date

@@ -146,13 +146,19 @@ class Transcript:
         return session
 
     def _tag(self) -> None:
-        """Have tags if they are needed to tell sessions apart."""
+        """Have tags if they are needed to tell sessions apart, and times if there are any."""
+        if self._reading:
+            sessions = self._sessions.values()
+            self._layout.timed = not sessions or any(session.timed for session in sessions)
         self._layout.tagged = (len(self._sessions) if self._reading else self._seen) > 1
 
     def _start(self, record: SessionStart, session: Conversation, *, apart: bool) -> Iterator[str]:
         session.body = record.policy.body
+        session.timed = record.source is None or "time" not in record.source.inferred
         if session.octets is not None:
             session.octets.began = record.timestamp
+            session.octets.timed = session.timed
+        self._tag()
         if apart:
             yield "\n"
         sentence = asides.start(record, self._palette, self._glyphs)
@@ -170,6 +176,6 @@ class Transcript:
     def _end(self, record: SessionEnd, session: Conversation) -> Iterator[str]:
         del self._sessions[record.session.id]
         yield from session.finish(record.timestamp)
-        sentence = asides.end(record, self._palette)
+        sentence = asides.end(record, self._palette, timed=session.timed)
         yield session.aside(record.timestamp, self._rule, sentence, filled=True)
         self._tag()
