@@ -191,6 +191,8 @@ class SessionLines:
     def _bare(self, atom: bytes) -> bytes:
         if atom in self._users:
             return self.user(atom)
+        if b"-" in atom and atom.lower() in kept.SERVER_WORDS:  # as SCRAM-SHA-256
+            return atom
         if b"@" in atom:
             self._removed["mail addresses"] += 1
             return addresses.address(self._keys, atom)

@@ -23,6 +23,7 @@ from popproxy.privacy.sanitise.encodings import SIGNATURES, escaped
 from popproxy.privacy.sanitise.encodings import base64 as fill_base64
 from popproxy.privacy.sanitise.headers import Headers
 from popproxy.privacy.sanitise.keys import Keys
+from popproxy.privacy.sanitise.lines import SessionLines
 from popproxy.privacy.sanitise.markup import fill_html
 from popproxy.privacy.sanitise.mime import Messages
 from popproxy.privacy.sanitise.words import fill
@@ -330,3 +331,11 @@ def test_time_is_linear(name: str) -> None:
     begun = time.process_time()
     assert len(made.message(mail)) == len(mail)
     assert time.process_time() - begun < 5
+
+
+def test_mechanisms_and_capabilities_stay() -> None:
+    line = b"SASL PLAIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2"
+    sanitised = SessionLines(KEYS, Counter()).table("CAPA")
+    assert sanitised is not None
+    assert sanitised(line) == line
+    assert sanitised(b"SASL HARBOUR-256") != b"SASL HARBOUR-256"
