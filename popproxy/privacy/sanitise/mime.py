@@ -36,9 +36,18 @@ _UU_LINE: Final = re.compile(rb"^[> ]{0,20}\.?M[\x20-\x60]{60}[\x20-\x7e]{0,2}\r
 _YENC: Final = re.compile(rb"^=y(?:begin|part|end) ", re.MULTILINE)
 _UU_DATA: Final = re.compile(rb"([> ]{0,20}\.?)([\x21-\x60][\x20-\x60]{0,90})(\r?\n)\Z")
 _QUOTE: Final = re.compile(rb"[> ]{0,20}")
-_TO_X_AND_E4: Final = bytes(
-    octet if octet in b"\r\n" else 0xE4 if octet >= 0x80 else ord("x") for octet in range(256)
+_YENC_FILLING: Final = bytes(
+    octet
+    if octet in b"\0\r\n \x7f"
+    else 0xE4
+    if octet >= 0x80
+    else 0x01
+    if octet < 0x20
+    else ord("x")
+    for octet in range(256)
 )
+"""yEnc's data is any octets; each stays of its kind."""
+
 _TO_X: Final = bytes(ord("X") if 0x20 < octet < 0x7F else octet for octet in range(256))
 _CALENDAR: Final = re.compile(rb"^(\.?)([A-Za-z-]{2,20})(?=[:;])(.*)$", re.MULTILINE)
 _CALENDAR_VALUES: Final = re.compile(
@@ -346,7 +355,8 @@ def _with_encoded_files(text: bytes, charset: bytes) -> bytes:
             flush()
             pieces.append(begin[0] + fill(line[begin.end() :]))
         elif inside == "yenc":
-            pieces.append(line.translate(_TO_X_AND_E4))
+            dots = len(line) - len(line.lstrip(b"."))
+            pieces.append(line[:dots] + line[dots:].translate(_YENC_FILLING))
         elif inside == "uu" and _QUOTE.sub(b"", line, count=1).strip() == b"end":
             inside = ""
             flush()
