@@ -136,7 +136,10 @@ class SourcePart(_Part, kw_only=True, frozen=True, gc=False):
     kind: Annotated[str, Meta(description="Which kind of log, as `convert --from` calls it.")]
     inferred: Annotated[
         list[str],
-        Meta(description="What was guessed of all of it: side, time, line-ends, order, addresses."),
+        Meta(
+            description="What was guessed of all of it: side, time, pauses (of which the beginning"
+            " is known), line-ends, order, addresses."
+        ),
     ] = []
 
 

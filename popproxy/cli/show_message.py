@@ -163,7 +163,7 @@ class MessageDrawing:
 
 def _shown(value: str) -> str:
     """Give a field's body as it is shown: decoded (RFC 2047), escaped, and not too long."""
-    octets = value.strip().encode("utf-8", "surrogateescape")[:_FIELD_MOST]
+    octets = value.replace("\t", " ").strip().encode("utf-8", "surrogateescape")[:_FIELD_MOST]
     return visible(decoded(octets)[:_VALUE_MOST])
 
 

@@ -45,7 +45,7 @@ _ALL: Final = (
         title="a PuTTY log",
         recognises=terminals.is_putty,
         read=terminals.read_putty,
-        inferred=("side", "time", "addresses"),
+        inferred=("side", "pauses", "addresses"),
     ),
     Importer(
         name="rawlog",

@@ -11,7 +11,7 @@ from typing import IO, Literal
 from popproxy.pop3 import Side
 from popproxy.records import Endpoint, TlsPart
 
-Inferred = Literal["side", "time", "line-ends", "order", "addresses"]
+Inferred = Literal["side", "time", "pauses", "line-ends", "order", "addresses"]
 """What may have been guessed of a whole log."""
 
 

@@ -102,6 +102,7 @@ class _Stream:
         self._importer = importer
         self._begin = first if isinstance(first, Begin) else Begin()
         at = self._begin.at or (first.at if isinstance(first, Piece) else None)
+        self._has_time = at is not None
         self._started = at or EPOCH
         self._now = self._left_out = 0
         self._id = f"{self._started:%Y%m%dt%H%M%S}-{importer.name}-{number}"
@@ -111,7 +112,7 @@ class _Stream:
     def start(self) -> Iterator[Record]:
         """Give the first record."""
         begin, importer = self._begin, self._importer
-        inferred = [what for what in importer.inferred if what != "time" or begin.at is None]
+        inferred = [what for what in importer.inferred if what != "time" or not self._has_time]
         records = self._recorder.start(
             client=begin.client or UNKNOWN,
             server=begin.server,

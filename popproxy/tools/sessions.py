@@ -56,7 +56,7 @@ class Overview:
         findings: How many.
         gaps: Places where records are missing.
         reason: Why it ended; None if its last record is not there.
-        timed: Whether its times are those of what happened; an imported log may have none.
+        timed: Whether it is known when it began; an imported log may not tell.
     """
 
     number: int
@@ -91,7 +91,7 @@ class Overview:
             case SessionStart():
                 self.client, self.server = record.client, record.server
                 self.listen, self.upstream = record.route.listen, record.route.upstream
-                self.timed = is_timed(record)
+                self.timed = record.source is None or "time" not in record.source.inferred
             case TlsStart() if record.tls.leg not in self.tls:
                 self.tls.append(record.tls.leg)
             case CommandRecord():
@@ -136,7 +136,7 @@ class Overview:
 
 def is_timed(start: SessionStart) -> bool:
     """Tell whether a session's times are those of what happened; an imported log may have none."""
-    return start.source is None or "time" not in start.source.inferred
+    return start.source is None or not {"time", "pauses"} & set(start.source.inferred)
 
 
 def overviews(records: Iterable[Record]) -> Iterator[Overview]:

@@ -298,6 +298,15 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
     assert process.returncode == Status.DONE
 
 
+def test_p43_a_list_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "".join(HARMFUL)
+    session = Speaking().start(client=hostile[:20]).logs_in("success", hostile)
+    path = capture(tmp_path / "c", session.end(hostile[:40]).records)
+    for columns in (40, 100):
+        out = said(monkeypatch, "--list", path, columns=columns)
+        assert not set(SGR.sub("", out)) & set(HARMFUL) - {"\n"}
+
+
 def test_ascii_terminals_and_programs_get_escapes(tmp_path: Path) -> None:
     for argv in (["--list", ODDITIES], [ORDINARY]):
         done = subprocess.run(
@@ -431,6 +440,19 @@ def test_times_that_an_importer_made_up_are_not_shown(capsys: pytest.CaptureFixt
     assert printed(capsys, "--list", path).splitlines()[1].split()[1] == "–"
     out = printed(capsys, str(SAMPLES / "imports" / "telnet.log"))
     assert "1 line, 6 octets, not in the log\n" in out
+
+
+def test_of_a_putty_log_only_the_beginning_has_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(SAMPLES / "session.printable.log")
+    assert " ms" not in printed(capsys, path)
+    assert "times between lines (not shown)" in " ".join(printed(capsys, path).split())
+    assert "2026-11-22" in printed(capsys, "--list", path)
+    assert "does not tell when" in printed(capsys, "--timing", path)
+
+
+def test_a_log_with_times_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("thunderbird", "mailkit-times"):
+        assert " ms\n" in printed(capsys, str(SAMPLES / "imports" / f"{name}.log"))
 
 
 # A capture that grows

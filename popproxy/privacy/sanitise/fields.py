@@ -50,7 +50,9 @@ LOGS: Final = frozenset(
 )
 """The kinds of logs that a session may come from."""
 
-_INFERRED: Final = frozenset({"side", "time", "line-ends", "order", "addresses", "made-up"})
+_INFERRED: Final = frozenset(
+    {"side", "time", "pauses", "line-ends", "order", "addresses", "made-up"}
+)
 _STATES: Final = frozenset(one.value for one in State)
 _STATUSES: Final = frozenset(one.value for one in Status)
 _ENDINGS: Final = frozenset(one.value for one in Ending)

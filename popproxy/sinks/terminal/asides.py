@@ -50,6 +50,7 @@ def notice(record: SessionStart, palette: Palette) -> list[Segment]:
 _GUESSED = {
     "side": "who said what",
     "time": "times (not shown)",
+    "pauses": "times between lines (not shown)",
     "line-ends": "line ends",
     "order": "the order of both sides",
 }

@@ -33,6 +33,8 @@ from popproxy.sinks.terminal.lines import CAP
 FOLD = 40
 """Lines of a multi-line response that are shown unless told otherwise."""
 _MAX_SESSIONS = 4096
+_UNTIMED = frozenset({"time", "pauses"})
+"""What an importer guessed of times, so that none are shown."""
 _TAG_LENGTH = 4
 """Characters at the end of a session's name: in it, they count the process's sessions."""
 
@@ -154,7 +156,8 @@ class Transcript:
 
     def _start(self, record: SessionStart, session: Conversation, *, apart: bool) -> Iterator[str]:
         session.body = record.policy.body
-        session.timed = record.source is None or "time" not in record.source.inferred
+        guessed = record.source.inferred if record.source is not None else []
+        session.timed = _UNTIMED.isdisjoint(guessed)
         if session.octets is not None:
             session.octets.began = record.timestamp
             session.octets.timed = session.timed
