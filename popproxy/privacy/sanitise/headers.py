@@ -166,15 +166,15 @@ class Headers:
             return made
         if b"@" in atom:
             return self._address(atom, kind)
-        begun = b""
-        if CODED.fullmatch(atom.rstrip(b"=")):
-            return self._coded(atom)
-        while key := _KEYED.match(atom):
-            begun += _RUN.sub(lambda word: self._word(word[0], "trace"), key[0])
-            atom = atom[key.end() :]
-        if CODED.fullmatch(atom.rstrip(b"=")):
-            return begun + self._coded(atom)
-        return begun + self._bare(atom, kind)
+        begun: list[bytes] = []
+        at, end = 0, len(atom.rstrip(b"="))
+        while not CODED.fullmatch(atom, at, end):
+            key = _KEYED.match(atom, at)
+            if key is None:
+                return b"".join(begun) + self._bare(atom[at:], kind)
+            begun.append(_RUN.sub(lambda word: self._word(word[0], "trace"), key[0]))
+            at = key.end()
+        return b"".join(begun) + self._coded(atom[at:])
 
     def _coded(self, atom: bytes) -> bytes:
         """Replace a signature, or what looks like one."""

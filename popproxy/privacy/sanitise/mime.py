@@ -37,13 +37,7 @@ _YENC: Final = re.compile(rb"^=y(?:begin|part|end) ", re.MULTILINE)
 _UU_DATA: Final = re.compile(rb"([> ]{0,20}\.?)([\x21-\x60][\x20-\x60]{0,90})(\r?\n)\Z")
 _QUOTE: Final = re.compile(rb"[> ]{0,20}")
 _YENC_FILLING: Final = bytes(
-    octet
-    if octet in b"\0\r\n \x7f"
-    else 0xE4
-    if octet >= 0x80
-    else 0x01
-    if octet < 0x20
-    else ord("x")
+    ord("x") if 0x20 < octet < 0x7F else 1 if 0 < octet < 9 or 13 < octet < 0x20 else octet
     for octet in range(256)
 )
 """yEnc's data is any octets; each stays of its kind."""
@@ -356,7 +350,7 @@ def _with_encoded_files(text: bytes, charset: bytes) -> bytes:
             pieces.append(begin[0] + fill(line[begin.end() :]))
         elif inside == "yenc":
             dots = len(line) - len(line.lstrip(b"."))
-            pieces.append(line[:dots] + line[dots:].translate(_YENC_FILLING))
+            pieces.append(line[:dots] + fill(line[dots:]).translate(_YENC_FILLING))
         elif inside == "uu" and _QUOTE.sub(b"", line, count=1).strip() == b"end":
             inside = ""
             flush()

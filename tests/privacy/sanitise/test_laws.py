@@ -99,12 +99,18 @@ def check_octets(was: bytes, now: bytes) -> None:
     """The same octets but for letters, digits, and characters that are not ASCII."""
     assert len(was) == len(now)
     assert [len(line) for line in was.split(b"\n")] == [len(line) for line in now.split(b"\n")]
+    assert dots(was) == dots(now)
     for one, other in zip(was, now, strict=True):
         if one == 0x20 and chr(other).isdigit():
             continue  # a date's day needed the room
         if one < 0x80 and not chr(one).isalnum():
             assert one == other or kinds(one) == kinds(other)
         assert (one < 0x80) == (other < 0x80)
+
+
+def dots(octets: bytes) -> list[int]:
+    """How many dots each line begins with."""
+    return [len(line) - len(line.lstrip(b".")) for line in octets.split(b"\n")]
 
 
 def kinds(octet: int) -> str:
@@ -227,6 +233,14 @@ def test_damaged_mail_keeps_its_framing(which: list[int], data: st.DataObject) -
     check_framing(records, once)
     assert sanitised(once, key=b"another" * 5) == once
     assert left(records, once) == set()
+
+
+@pytest.mark.parametrize("encoding", [b"7bit", b"quoted-printable"])
+def test_what_reads_as_a_status_at_a_line_s_beginning_stays(encoding: bytes) -> None:
+    """After an unknown command it is what content ends at."""
+    mail = b"Content-Transfer-Encoding: %b\r\n\r\n+OK Konstanze\r\n-ERR=\r\n+OK is\r\n" % encoding
+    wires = b"".join(record.wire for record in wire(sanitised(session_with(mail))))
+    assert b"\r\n+OK Xxxxxxxxx\r\n-ERR=\r\n+OK xx\r\n" in wires
 
 
 @every_mail
