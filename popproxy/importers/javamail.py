@@ -1,54 +1,68 @@
 """JavaMail's and Angus Mail's debug output (`mail.debug`).
 
-Commands stand behind `C: `, status lines behind `S: `, and the lines of a response of several lines
-without any mark, its final dot included. A login is not shown unless `mail.debug.auth` is set:
-`DEBUG POP3: authentication command trace suppressed` stands in its place.
+The octets of both sides pass through it as they are, without marks; between them stand lines of the
+library's own, `DEBUG POP3: …`, at line ends. A login is not shown unless `mail.debug.auth` is set:
+`authentication command trace suppressed` stands in its place. What is left when the library's lines
+are taken out is a terminal's log (`popproxy.importers.unmarked`), a session for each connection.
 """
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from popproxy.importers.lines import cut_end, lines_of, start_lines
-from popproxy.importers.marked import Marked
+from popproxy.importers.lines import lines_of, start_lines
 from popproxy.importers.source import Begin, Finish, Item, Missing
+from popproxy.importers.unmarked import Unmarked
 
-_DEBUG = re.compile(rb"DEBUG(?: POP3S?)?: ")
+_DEBUG = re.compile(rb"DEBUG(?: [A-Za-z0-9]{1,20})?: ")
 _CONNECTING = re.compile(rb"DEBUG POP3S?: connecting to host ")
-_SUPPRESSED = b"authentication command trace suppressed"
-_LOGIN_NOT_SHOWN = "the login is not in the log: mail.debug.auth was not set"
+_SUPPRESSED: Final = b"authentication command trace suppressed"
+_LOGIN_NOT_SHOWN: Final = "the login is not in the log: mail.debug.auth was not set"
+_IN_MEMORY: Final = 1024 * 1024
 
 
 def is_javamail(start: bytes) -> bool:
     """Tell JavaMail's debug output."""
-    lines = start_lines(start)
-    return any(line.startswith((b"DEBUG POP3", b"DEBUG: setDebug: ")) for line in lines) and any(
-        line.startswith((b"S: ", b"C: ")) for line in lines
-    )
+    return any(line.startswith(b"DEBUG POP3") for line in start_lines(start))
 
 
 def read_javamail(file: IO[bytes], _path: Path | None) -> Iterator[Item]:
     """Read JavaMail's debug output."""
-    marked, said, content = Marked(), False, False
+    session = _Session()
     for line in lines_of(file):
-        text, _ = cut_end(line)
-        if content:
-            yield from marked.server(text)
-            content = text != b"."
-        elif text.startswith(b"C: "):
-            yield from marked.client(text[3:])
-            said = True
-        elif text.startswith((b"S: ", b"S:")):
-            yield from marked.server(text[2:].removeprefix(b" "))
-            said, content = True, marked.in_content
-        elif said and _CONNECTING.match(text):
+        if _DEBUG.match(line) is None:
+            session.add(line)
+            continue
+        if _CONNECTING.match(line):
+            yield from session.read()
+            session = _Session()
+        session.login_missing = session.login_missing or _SUPPRESSED in line
+    yield from session.read()
+
+
+class _Session:
+    """What passed on one connection, without the library's lines."""
+
+    def __init__(self) -> None:
+        self._said = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when read
+        self._crlf = False
+        self.login_missing = False
+
+    def add(self, line: bytes) -> None:
+        self._crlf = self._crlf or line.endswith(b"\r\n")
+        self._said.write(line)
+
+    def read(self) -> Iterator[Item]:
+        with self._said as said:
+            if not said.tell():
+                return
+            said.seek(0)
+            yield Begin()
+            if self.login_missing:
+                yield Missing(why=_LOGIN_NOT_SHOWN)
+            yield from Unmarked(said, lf=not self._crlf).read()
             yield Finish()
-            marked, said = Marked(), False
-        elif _DEBUG.match(text) and _SUPPRESSED in text:
-            if not said:
-                yield Begin()
-            yield Missing(why=_LOGIN_NOT_SHOWN)
-    yield from marked.rest()

@@ -94,7 +94,7 @@ _ALL: Final = (
         title="debug output of JavaMail",
         recognises=javamail.is_javamail,
         read=javamail.read_javamail,
-        inferred=("time", "line-ends", "addresses"),
+        inferred=("side", "time", "line-ends", "addresses"),
     ),
     Importer(
         name="mailkit",

@@ -37,11 +37,6 @@ class Marked:
         self._challenged = False
         self._after_user = False
 
-    @property
-    def in_content(self) -> bool:
-        """Whether lines of a response of several lines are to come."""
-        return self._content
-
     def client(self, text: bytes, at: datetime | None = None, end: bytes = CRLF) -> Iterator[Item]:
         """Take a line of the client.
 

@@ -111,7 +111,10 @@ EXPECTED = {
         *("CAPA", "USER sam", "PASS ********", "STAT"),
         *("LIST 1", "RETR 1", "LIST 2", "RETR 2", "QUIT"),
     ],
-    "javamail.log": ["CAPA", "STAT", "NOOP", "RETR 1", "DELE 1", "QUIT"],
+    "javamail.log": [
+        *("CAPA", "STAT", "NOOP", "TOP 1 0", "LIST 1", "RETR 1", "TOP 2 0", "LIST 2", "RETR 2"),
+        "QUIT",
+    ],
     "mailkit.log": ["CAPA", "USER sam", "PASS ********", "STAT", "RETR 1", "QUIT", "QUIT"],
     "mailkit-times.log": ["USER sam", "PASS ********", "QUIT"],
     "mitmproxy.flows": ["CAPA", "AUTH PLAIN", "RETR 1", "QUIT"],
