@@ -33,6 +33,7 @@ SIDE_BY_SIDE: Final = 100
 _CONTEXT: Final = 2
 _FOLDED: Final = 3
 _LONGEST: Final = 400
+_ONLY: Final = {"only a": "only in A", "only b": "only in B"}
 _ON_THE_LINE: Final = {"status", "code", "text"}
 
 
@@ -242,7 +243,7 @@ class _Drawing:
         else:
             differing = sum(not row.same for row in found.rows)
             ink = self._palette.warning
-            told = [f"{what} {number:,}" for what, number in counts.most_common()]
+            told = [f"{_ONLY.get(what, what)} {number:,}" for what, number in counts.most_common()]
             words = f"{differing:,} of {_count(len(found.rows), 'step')} differ: {', '.join(told)}"
         yield "\n"
         for part in textwrap.wrap(words, self._width):

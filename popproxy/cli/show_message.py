@@ -132,11 +132,10 @@ class MessageDrawing:
         if part.disposition == "attachment":
             facts.insert(0, "attachment")
         middle = "  " + ", ".join(facts) if facts else ""
-        figures = (
-            count(len(part.parts), "part")
-            if part.parts
-            else f"{count(part.lines, 'line')}, {count(part.octets, 'octet')}"
-        )
+        figures = f"{count(part.lines, 'line')}, {count(part.octets, 'octet')}"
+        if part.parts or part.deeper:
+            figures = count(len(part.parts) or part.deeper, "part")
+            figures += ", too deep to be shown" if part.deeper else ""
         room = self._width - cell_len(left + name + middle) - len(figures)
         if cell_len(left + name + middle) > self._width:
             middle = ""

@@ -16,10 +16,10 @@ from typing import Final
 
 from popproxy.privacy.headers import decoded
 
-PARTS_MOST: Final = 500
-"""Parts of a message that are told apart. Each costs a look at every line of those below it."""
+WORK_MOST: Final = 20_000_000
+"""Lines times boundaries: every boundary is looked for in every line of the parts below it."""
 
-DEPTH_MOST: Final = 50
+DEPTH_MOST: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class Part:
         octets: Of its body as it came, encoded.
         lines: Of its body as it came.
         parts: The parts within it.
+        deeper: Parts within it that are too deep to be told.
     """
 
     type: str
@@ -45,6 +46,7 @@ class Part:
     octets: int = 0
     lines: int = 0
     parts: tuple[Part, ...] = field(default=())
+    deeper: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,9 @@ def read(octets: bytes, *, body: bool = True) -> Mail:
     """
     header, _, _ = octets.replace(b"\r\n", b"\n").partition(b"\n\n")
     fields = tuple(_fields(header))
-    # Every boundary is looked for in every line below it: many of them are an attack, no mail.
-    if not body or octets.lower().count(b"boundary") > PARTS_MOST:
+    # Many boundaries before many lines are an attack, no mail.
+    work = octets.lower().count(b"boundary") * octets.count(b"\n")
+    if not body or work > WORK_MOST:
         return Mail(fields=fields, root=None)
     try:
         message = BytesParser(policy=compat32).parsebytes(octets)
@@ -99,10 +102,12 @@ def _fields(header: bytes) -> Iterator[tuple[str, str]]:
 def _part(message: Message, depth: int) -> Part:
     payload = message.get_payload()
     inner: tuple[Part, ...] = ()
-    octets = lines = 0
+    octets = lines = deeper = 0
     if isinstance(payload, list):
         if depth > 0:
             inner = tuple(_part(one, depth - 1) for one in payload if isinstance(one, Message))
+        else:
+            deeper = len(payload)
         octets, lines = sum(one.octets for one in inner), sum(one.lines for one in inner)
     elif isinstance(payload, str):
         octets = len(payload.encode("utf-8", "surrogateescape"))
@@ -116,6 +121,7 @@ def _part(message: Message, depth: int) -> Part:
         octets=octets,
         lines=lines,
         parts=inner,
+        deeper=deeper,
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
@@ -29,6 +33,7 @@ from tests.support.conversations import SECRET, load_all
 from tests.support.make_samples import SAMPLES, records
 from tests.support.proxy import command
 from tests.support.records import HARMFUL
+from tests.support.running import ENVIRONMENT
 from tests.support.speaking import Speaking
 from tests.support.terminal import SGR, conversation
 from tests.support.waiting import PATIENCE, until
@@ -511,6 +516,54 @@ def test_following_waits_between_looks_and_keeps_to_times() -> None:
         live.show(read, at_once=False)
     assert slept == [LOOKS]
     assert "session" not in screen.getvalue().splitlines()[0]
+
+
+# A real terminal
+
+
+def on_terminal(columns: int, *argv: str, **env: str) -> str:
+    """Run something on a terminal of its own, and give what it shows."""
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 12, columns, 0, 0))
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PAGER"}
+    process = subprocess.Popen(
+        [command(), *argv],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**environment, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **env},
+    )
+    os.close(follower)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody holds the other end any more
+        while piece := os.read(leader, 65_536):
+            shown += piece
+    os.close(leader)
+    assert process.wait(PATIENCE) in (Status.DONE, Status.FAILED)
+    return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_real_terminal_has_room_for_it(columns: int) -> None:
+    for argv in (
+        ["show", "--session", "6", ODDITIES],
+        ["show", "--list", ODDITIES],
+        ["show", "--timing", ORDINARY],
+        ["show", ORDINARY, "1"],
+        ["diff", "--session-a", "3", "--session-b", "7", ODDITIES],
+        ["check", "--session", "6", ODDITIES],
+    ):
+        shown = on_terminal(columns, *argv, PAGER="cat")
+        assert "\x1b[" in shown
+        lines = SGR.sub("", shown).splitlines()
+        too_wide = [line for line in lines if cell_len(line) >= columns and ODDITIES not in line]
+        assert too_wide == []
+
+
+def test_the_pager_gets_what_is_longer_than_the_screen() -> None:
+    assert on_terminal(80, "show", ORDINARY, PAGER="head -n 1").count("\n") == 1
+    assert on_terminal(80, "show", "--no-pager", ORDINARY, PAGER="head -n 1").count("\n") > 12
+    assert "\x1b[" not in on_terminal(80, "show", ORDINARY, PAGER="cat", NO_COLOR="1")
 
 
 # Size
