@@ -308,6 +308,16 @@ def test_a_message_of_any_size_is_shared(tmp_path: Path, monkeypatch: pytest.Mon
     assert result.hits == []
 
 
+def test_mail_in_words_of_ours_is_shared(tmp_path: Path) -> None:
+    """What every bundle says by itself is no word of a mail, in whatever form it is read."""
+    texts = [path.read_bytes() for path in Path(share.__file__).parents[1].rglob("*.py")]
+    body = b"\r\n".join(b"".join(texts).split(b"\n"))[:3_000_000]
+    mails = [b"Content-Type: text/%b\r\n\r\n%b" % (kind, body) for kind in (b"plain", b"html")]
+    result, _ = made(session_with(*mails), tmp_path)
+    assert result.hits == []
+    assert result.words > 1_000
+
+
 def test_words_are_in_no_file(tmp_path: Path) -> None:
     _, members = made(ALL, tmp_path)
     for name, content in members.items():

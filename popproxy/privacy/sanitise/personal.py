@@ -33,6 +33,7 @@ _SEEN_MOST: Final = 500_000
 _PART_OF_LINE: Final = 24
 
 _WORD: Final = re.compile(rb"[A-Za-z0-9\x80-\xff]{6,}")
+_SHORT: Final = re.compile(rb"(?<![A-Za-z0-9\x80-\xff])[a-z0-9]{1,5}(?![A-Za-z0-9\x80-\xff])")
 _NUMBER: Final = re.compile(rb"[0-9]{6,}")
 _OWN_FIELD: Final = re.compile(
     rb"^(?:X-[A-Za-z0-9-]{1,75}[ \t]*:|(?:Content-Length|Lines)[ \t]*:[ \t]*[0-9]{1,8}(?![0-9]))",
@@ -77,6 +78,7 @@ class Personal:
         self._begins: dict[bytes, int] = {}
         self._numbers: set[bytes] = set()
         self._allowed: set[bytes] = set()
+        self._short: set[bytes] = set()  # words of fewer characters that are let be
         self._seen: set[int] = set()
         self.complete = True
         for word in kept.ALL:
@@ -93,12 +95,19 @@ class Personal:
         return len(self._words)
 
     def allow(self, text: bytes) -> None:
-        """Let the words of a text be, and all that is part of one."""
-        for word in _WORD.findall(text):
-            whole = folded(word)
-            for begin in range(len(whole) - LEAST + 1):
-                for end in range(begin + LEAST, min(len(whole), begin + _MOST) + 1):
-                    self._allowed.add(whole[begin:end])
+        """Let the words of a text be, and all that is part of one.
+
+        Args:
+            text: The text. With encodings undone that it does not have, other words come of it,
+                as they do of the same text in the source: these are let be, too.
+        """
+        for view in {undo(text) for _, mark, undo in _TEXTS if mark in text}:
+            self._short.update(_SHORT.findall(folded(view)))
+            for word in _WORD.findall(view):
+                whole = folded(word)
+                for begin in range(len(whole) - LEAST + 1):
+                    for end in range(begin + LEAST, min(len(whole), begin + _MOST) + 1):
+                        self._allowed.add(whole[begin:end])
 
     def learn(self, text: bytes, *, numbers: bool = False) -> None:
         """Learn the words of what was said.
@@ -214,7 +223,7 @@ class Personal:
         if not start < seam < end:
             return True  # it does not go over the seam, and was looked at without
         return all(
-            says_nothing(part) or folded(part) in kept.ALL or folded(part) in self._allowed
+            says_nothing(part) or folded(part) in self._short or folded(part) in self._allowed
             for part in (view[start:seam], view[seam:end])
         )
 
