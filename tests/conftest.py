@@ -8,6 +8,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from popproxy.diagnostics import on_first_use
 from tests.support.programs import missing
 
 SKIPS_ARE_FAILURES = (
@@ -37,6 +38,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+@pytest.fixture(autouse=True)
+def _no_set_up_left() -> Generator[None, None, None]:
+    """Let no verb that a test ran configure the diagnostics of a later test."""
+    yield
+    on_first_use(lambda: None)
 
 
 @pytest.hookimpl(tryfirst=True)
