@@ -102,6 +102,8 @@ def _check(manner: Manner) -> None:
         "--raw": manner.raw,
     }
     given = [name for name, wanted in ways.items() if wanted]
+    if manner.timing and manner.condition is not None:
+        given = ["--timing", "--filter"]
     if manner.follow and not manner.raw and given:
         given = ["--follow", *given]
     if len(given) > 1:

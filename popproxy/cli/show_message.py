@@ -70,7 +70,7 @@ class MessageDrawing:
         rule, title = self._glyphs.rule, f"message {number}"
         words = f"{title} of session {visible(message.session[:100])}"
         yield from self._flowing(words, f"{rule * 2} ", ink_title=title, fill=True)
-        facts = [f"{message.command} at {message.at.astimezone():%Y-%m-%d %H:%M:%S}"]
+        facts = [f"{visible(message.command[:20])} at {message.at.astimezone():%Y-%m-%d %H:%M:%S}"]
         about = message.about
         if about is not None:
             facts.append(count(about.octets, "octet"))

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from popproxy.formats.escape import visible
 from popproxy.records import MessagePart, SessionStart
 from popproxy.tools.exchanges import Exchange
+from popproxy.tools.sessions import is_timed
 
 Kind = Literal["text", "word", "number", "seconds", "address"]
 """How a field's values are compared: a word without regard to case, as keywords are."""
@@ -120,7 +121,9 @@ def _message(seen: Seen) -> MessagePart | None:
 
 def _seconds(seen: Seen) -> Iterable[float]:
     duration = seen.exchange.duration
-    return [] if duration is None else [duration / 1e9]
+    if duration is None or (seen.start is not None and not is_timed(seen.start)):
+        return []
+    return [duration / 1e9]
 
 
 def _state(seen: Seen) -> Iterable[str]:

@@ -76,7 +76,7 @@ def test_p43_nothing_raw_reaches_the_terminal(draw: Drawing, data: st.DataObject
     message=st.builds(
         Fetched,
         session=texts,
-        command=st.sampled_from(["RETR", "TOP"]),
+        command=st.sampled_from(["RETR", "TOP"]) | texts,
         at=moments,
         status=texts,
         about=st.none() | message_parts,

@@ -423,13 +423,14 @@ def test_timing_draws_a_waterfall(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     "argv",
     [
         *(["--list", "--timing"], ["--raw", "--timing"], ["--follow", "--list"]),
-        *(["--follow", "--timing"],),
+        *(["--follow", "--timing"], ["--timing", "-Y", "finding"], [ORDINARY, "1", "--raw"]),
     ],
 )
 def test_ways_to_look_that_do_not_go_together(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["show", *argv, ORDINARY], {}) == Status.USAGE
+    argv = argv if ORDINARY in argv else [*argv, ORDINARY]
+    assert main(["show", *argv], {}) == Status.USAGE
     assert "different ways" in capsys.readouterr().err
 
 
@@ -445,6 +446,8 @@ def test_times_that_an_importer_made_up_are_not_shown(capsys: pytest.CaptureFixt
     assert printed(capsys, "--list", path).splitlines()[1].split()[1] == "–"
     out = printed(capsys, str(SAMPLES / "imports" / "telnet.log"))
     assert "1 line, 6 octets, not in the log\n" in out
+    assert main(["show", "-Y", "pop.time", path], {}) == Status.FAILED
+    assert "fits no command" in capsys.readouterr().err
 
 
 def test_of_a_putty_log_only_the_beginning_has_a_time(capsys: pytest.CaptureFixture[str]) -> None:
