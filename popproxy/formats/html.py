@@ -24,6 +24,7 @@ from popproxy.records import Record, SessionEnd
 PAGE_MOST: Final = 64 * 1024 * 1024
 """Characters of the page; sessions beyond are in its list only."""
 
+_NO_YEAR: Final = 1970  # of imported sessions without a date
 LISTED_MOST: Final = 10_000
 """Sessions in the list."""
 
@@ -71,7 +72,8 @@ class HtmlWriter:
     def _page(self) -> Iterator[str]:
         sessions = self._done
         first = min((session.began for session in sessions), default=None)
-        title = "POP3 sessions" + (f" of {first:%Y-%m-%d}" if first is not None else "")
+        dated = first is not None and first.year > _NO_YEAR
+        title = "POP3 sessions" + (f" of {first:%Y-%m-%d}" if first and dated else "")
         yield html_page.head(title)
         findings = sum(session.findings for session in sessions)
         yield (
@@ -114,6 +116,13 @@ class HtmlWriter:
         yield "</nav>\n"
 
 
+def _began(session: HtmlSession) -> str:
+    """Tell when a session began, as far as anybody knows."""
+    if not session.timed and session.began.year == _NO_YEAR:
+        return "–"
+    return f"{session.began:%Y-%m-%d %H:%M:%S}"
+
+
 def _row(session: HtmlSession) -> str:
     start, end = session.start, session.end
     client = f"{start.client.address}:{start.client.port}" if start is not None else "–"
@@ -121,7 +130,7 @@ def _row(session: HtmlSession) -> str:
     link = f'<a href="#s{number}">{number}</a>' if session.done else number
     deleted = f"{end.summary.deletions_committed:,}" if end is not None else "–"
     cells = (
-        f'<td class="n">{link}</td><td>{session.began:%Y-%m-%d %H:%M:%S}</td>',
+        f'<td class="n">{link}</td><td>{_began(session)}</td>',
         f"<td>{shown_text(client)}</td><td>{shown_text(session.user) or '–'}</td>",
         f'<td class="n">{session.commands:,}</td><td class="n">{session.retrieved:,}</td>',
         f'<td class="n">{deleted}</td><td class="n">{session.findings:,}</td>',
@@ -146,7 +155,7 @@ def _section(session: HtmlSession) -> Iterator[str]:
 
 def _facts(session: HtmlSession) -> Iterator[tuple[str, str]]:
     start, end = session.start, session.end
-    yield "began", f"{session.began:%Y-%m-%d %H:%M:%S.%f} UTC"
+    yield "began", f"{session.began:%Y-%m-%d %H:%M:%S.%f} UTC" if session.timed else _began(session)
     if start is not None:
         yield "client", f"{start.client.address} port {start.client.port}"
         if start.server is not None:
@@ -165,7 +174,7 @@ def _facts(session: HtmlSession) -> Iterator[tuple[str, str]]:
     if end is not None:
         told = end.summary
         yield "end", told.reason + (f": {told.detail}" if told.detail else "")
-        if end.event.duration is not None:
+        if end.event.duration is not None and session.timed:
             yield "lasted", milliseconds(end.event.duration)
         yield (
             "deletions",

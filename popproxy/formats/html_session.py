@@ -76,6 +76,12 @@ class HtmlSession:
     seen: set[int] = field(default_factory=set)
     done: str = ""
 
+    @property
+    def timed(self) -> bool:
+        """Whether its times are those of the wire, and not an importer's."""
+        source = self.start.source if self.start is not None else None
+        return source is None or not {"time", "pauses"} & set(source.inferred)
+
 
 def add(session: HtmlSession, record: Record) -> None:
     """Take a record of the session in.
@@ -125,6 +131,8 @@ def _put(session: HtmlSession, line: str) -> None:
 
 
 def _since(session: HtmlSession, at: datetime) -> str:
+    if not session.timed:
+        return ""
     return f"{(at - session.began).total_seconds():,.3f}"
 
 
@@ -144,7 +152,8 @@ def _line(
         target = f' id="s{session.number}c{seq}"'
     for number, text in enumerate(shown_lines(wire)):
         time = _since(session, record.timestamp) if not number else ""
-        taken = milliseconds(duration) if duration is not None and not number else ""
+        timed = duration is not None and session.timed and not number
+        taken = milliseconds(duration or 0) if timed else ""
         _put(
             session,
             f'<li class="x {side}{wrong}"{target} tabindex="-1"><span class="t">{time}</span>'
@@ -183,8 +192,10 @@ def _response(session: HtmlSession, record: ResponseRecord) -> None:
 def _bar(session: HtmlSession, record: ResponseRecord) -> None:
     """Remember when an answer was waited for."""
     end = (record.timestamp - session.began).total_seconds()
-    if session.lines and record.event.duration is not None and not session.left_out:
-        session.bars.append((len(session.lines) - 1, end - record.event.duration / 1e9, end))
+    known = record.event.duration is not None and session.timed
+    if session.lines and known and not session.left_out:
+        took = (record.event.duration or 0) / 1e9
+        session.bars.append((len(session.lines) - 1, end - took, end))
 
 
 def draw_bars(session: HtmlSession) -> None:

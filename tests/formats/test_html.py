@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from html.parser import HTMLParser
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 
 from popproxy.formats import HtmlWriter, html, html_page, html_session
 from popproxy.formats.escape import visible
+from popproxy.importers import read
 from popproxy.peers.script import Conversation
 from popproxy.records import Record, WireRecord
 from tests.support.conversations import SECRET, every_conversation
@@ -191,3 +193,12 @@ def test_line_ends_of_other_kinds_are_marked() -> None:
     page = Page(page_of(told(turns(b"S: +OK\n", b"C: QUIT"))))
     assert "+OK LF" in page.text
     assert "no end" in page.text
+
+
+def test_times_that_an_importer_made_up_are_not_shown() -> None:
+    log = b"+OK ready\nuser ada\n+OK\nquit\n+OK\n"
+    page = page_of(list(read(io.BytesIO(log), "terminal")))
+    assert " ms" not in Page(page).text
+    assert "began–" in Page(page).text
+    assert "<rect" not in page
+    assert "guessed: side, time" in page
