@@ -284,7 +284,7 @@ def _write(source: Source, folder: Path, wish: Wish, learner: Learner) -> Made:
         if file.is_file():
             file.unlink()
     sanitiser = Sanitiser(
-        Keys(secrets.token_bytes(32)),
+        Keys(secrets.token_bytes(32), taken=learner.personal.holds),
         level=wish.level,
         keep_lines=wish.keep_lines,
         taken=learner.personal.holds,

@@ -251,6 +251,21 @@ def test_the_proof_finds_whatever_was_forgotten(
     assert result.hits
 
 
+def test_no_pseudonym_is_a_word_of_the_source(tmp_path: Path) -> None:
+    """Of so many, some would be if nobody looked."""
+    letters = "abcdefghij"
+    every = " ".join(
+        f"{a}{b}{c}{d}ab" for a in letters for b in letters for c in letters for d in letters
+    )
+    mail = MAILS["plain"] + every.encode() + b"\r\n"
+    ids = [
+        f"<{a}{b}cabb.{c}{a}dabb@x.example.org>" for a in letters for b in letters for c in letters
+    ]
+    head = b"References: " + "\r\n\t".join(ids).encode() + b"\r\n"
+    result = make(lambda: iter(session_with(head + mail)), tmp_path, Wish(), attempts=1)
+    assert result.hits == []
+
+
 def test_a_number_of_a_message_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leaking(monkeypatch, lambda _: b" 0301234567")
     mail = MAILS["plain"] + b"0301234567" + b" " * 80 + b"\r\n"
@@ -316,6 +331,12 @@ def test_mail_in_words_of_ours_is_shared(tmp_path: Path) -> None:
     result, _ = made(session_with(*mails), tmp_path)
     assert result.hits == []
     assert result.words > 1_000
+
+
+def test_rulers_are_no_base64(tmp_path: Path) -> None:
+    lines = [char * 70 + b"\r\n" for char in (b"-", b"+", b"/", b"=", b"_", b"~", b"a", b"-/")]
+    result, _ = made(session_with(b"Subject: a\r\n\r\n" + b"".join(lines * 3)), tmp_path)
+    assert result.hits == []
 
 
 def test_words_are_in_no_file(tmp_path: Path) -> None:

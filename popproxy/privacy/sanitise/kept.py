@@ -45,7 +45,8 @@ CONTENT_WORDS: Final = _words("""
     presentation excel powerpoint oasis opendocument pgp pgp-signature pgp-encrypted pgp-keys keys
     pkcs7 pkcs7-signature pkcs7-mime signature mime smime ics x yenc uuencode
     ybegin ypart yend
-    image png jpeg jpg gif bmp tiff svg webp audio mpeg wav ogg mp4 mp3 video font
+    image png jpeg jpg gif gif87a gif89a bmp
+    tiff svg webp audio mpeg wav ogg mp4 mp3 video font
     message rfc822 delivery status delivery-status disposition notification partial external body
     headers rfc822-headers global feedback reply
     charset name filename boundary format flowed fixed delsp yes no protocol micalg type start

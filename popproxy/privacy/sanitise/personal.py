@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from popproxy.privacy.forms import folded
+from popproxy.privacy.forms import Span, folded
 from popproxy.privacy.sanitise import kept
 from popproxy.privacy.sanitise.words import says_nothing
 
@@ -30,10 +30,13 @@ MAX_WORDS: Final = 400_000
 LEAST: Final = 6
 _MOST: Final = 48
 _SEEN_MOST: Final = 500_000
+_LEAST_LETTERS: Final = 4
+"""Different letters that the base64 of a word of six has at least."""
 _PART_OF_LINE: Final = 24
 
 _WORD: Final = re.compile(rb"[A-Za-z0-9\x80-\xff]{6,}")
 _SHORT: Final = re.compile(rb"(?<![A-Za-z0-9\x80-\xff])[a-z0-9]{1,5}(?![A-Za-z0-9\x80-\xff])")
+_MARKS: Final = re.compile(rb"\xc2[\x80-\xbf]|\xe2[\x80\x81][\x80-\xbf]|\xef\xbb\xbf|\xef\xbf\xbd")
 _NUMBER: Final = re.compile(rb"[0-9]{6,}")
 _OWN_FIELD: Final = re.compile(
     rb"^(?:X-[A-Za-z0-9-]{1,75}[ \t]*:|(?:Content-Length|Lines)[ \t]*:[ \t]*[0-9]{1,8}(?![0-9]))",
@@ -41,15 +44,27 @@ _OWN_FIELD: Final = re.compile(
 )
 """Fields' own names, and what stays of fields on purpose."""
 
+_ESCAPED: Final = re.compile(rb"=([0-9A-F]{2})|=[ \t]*\r?\n")
+"""Of quoted-printable, in capitals as RFC 2045 wants: `type=delivery` is no escape."""
+
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 _BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}")
+_BASE64_LEAST: Final = 60
+_FEW: Final = 3
+_LEAST_DIFFERENT: Final = 3
+"""Different octets of a word: `nnnnnn` says nothing, and any pattern holds it in some reading."""
+
+_FILLING: Final = b"xX0aA"
+"""What `fill` makes of words, and what is in the place of base64 that is no text."""
+
 _BASE64_LINES: Final = re.compile(rb"(?:^[A-Za-z0-9+/]{4,100}={0,2}\r?\n)+", re.MULTILINE)
 _ENCODED_WORD: Final = re.compile(rb"=\?[^?\s]{1,60}\?[Bb]\?([A-Za-z0-9+/]{4,}={0,2})\?=")
 _HEX: Final = re.compile(rb"(?:[0-9a-f]{2}[ :]?){6,}[0-9a-f]?", re.IGNORECASE)
 _LINE_END: Final = re.compile(rb"(?:\r?\n|\\r\\n|\\n|\\x0a)")
 _EDGE: Final = rb" \t.>=\"'"
 _FIGURES: Final = re.compile(
-    rb"\b[0-9a-f]{64}\b|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)|[0-9]{8}t[0-9]{6}-shared"
+    rb"\b[0-9a-f]{64}\b|SHA-256 [0-9a-f]{16}|[0-9]{8}t[0-9]{6}-shared"
+    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)"
 )
 """Digests, times and ids that popproxy itself put into files: they hold no word of anybody."""
 
@@ -82,7 +97,7 @@ class Personal:
         self._seen: set[int] = set()
         self.complete = True
         for word in kept.ALL:
-            self.allow(word)
+            self.allow(word + b" =" + word + b" %" + word)  # which look like escapes to a reader
         for word in allowed:
             self.allow(word)
 
@@ -118,7 +133,7 @@ class Personal:
         """
         text = _OWN_FIELD.sub(b"", text)
         self._learn_plain(text, numbers=numbers)
-        if b"=" in text and (decoded := quopri.decodestring(text)) != text:
+        if b"=" in text and (decoded := _ESCAPED.sub(_octet, text)) != text:
             self._learn_plain(decoded, numbers=numbers)
         if b"%" in text:
             self._learn_plain(unquote_to_bytes(text), numbers=numbers)
@@ -133,18 +148,18 @@ class Personal:
         decoded = binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
         if b"\0" in decoded:
             decoded = decoded.translate(None, b"\0")
-        plain = sum(octet >= 0x20 or octet in b"\t\r\n" for octet in decoded[:200])
-        if plain >= min(len(decoded), 200) * 0.95:
+        if _is_text(decoded[:400]):
             self._learn_plain(decoded, numbers=True)
 
     def _learn_plain(self, text: bytes, *, numbers: bool) -> None:
         if _BASE64_LINE.search(text):  # one part of each line is enough to know it by
             text = _BASE64_LINE.sub(lambda line: line[0][:_PART_OF_LINE] + b" ", text)
-        for word in set(_WORD.findall(text)):
-            self._add(folded(word)[:_MOST], numbers=numbers)
+        for word in set(_WORD.findall(_without_marks(text))):
+            if len(set(word)) >= _LEAST_DIFFERENT and not says_nothing(word):
+                self._add(folded(word)[:_MOST], numbers=numbers)
 
     def _add(self, word: bytes, *, numbers: bool) -> None:
-        if _characters(word) < LEAST or word in self._allowed or says_nothing(word):
+        if _characters(word) < LEAST or word in self._allowed:
             return
         if word.isdigit():
             if numbers and len(self._numbers) < MAX_WORDS:
@@ -203,32 +218,53 @@ class Personal:
             return
         for form, view, undo in _views(line):
             border = len(undo(line[:seam])) if seam and undo is not None else 0
-            for run in _WORD.finditer(view):
+            for run in _WORD.finditer(_without_marks(self._without_base64(view))):
                 word = folded(run[0])
-                if not word.strip(b"x0") or word in self._allowed:
+                if not word.strip(_FILLING) or word in self._allowed:
                     continue
                 found = self._in_run(word)
                 if found is None:
                     continue
-                begin = run.start() + found
-                if border and self._is_kept(view, run.start(), run.end(), border):
+                begin, end = run.start() + found[0], run.start() + found[0] + found[1]
+                if border and self._is_kept(view, run.span(), (begin, end), border):
                     continue
                 yield Trace(at + (begin if form == "plain" and not seam else 0), where + form)
                 return
         if len(self._seen) < _SEEN_MOST:  # only what is clean: it may be searched again
             self._seen.add(mark)
 
-    def _is_kept(self, view: bytes, start: int, end: int, seam: int) -> bool:
-        """Tell whether two words meet at a line end that both stay on purpose, or are filled."""
-        if not start < seam < end:
-            return True  # it does not go over the seam, and was looked at without
-        return all(
-            says_nothing(part) or folded(part) in self._short or folded(part) in self._allowed
-            for part in (view[start:seam], view[seam:end])
-        )
+    def _without_base64(self, view: bytes) -> bytes:
+        """Blank out lines of base64, whose letters happen to be words, unless one was learned."""
 
-    def _in_run(self, word: bytes) -> int | None:
-        """Find a word inside a run of letters; folded."""
+        def blanked(line: re.Match[bytes]) -> bytes:
+            words = _WORD.findall(line[0][:_PART_OF_LINE])
+            known = any(folded(word)[:_MOST] in self._words for word in words)
+            return line[0] if known else b" " * len(line[0])
+
+        return view if len(view) < _BASE64_LEAST else _BASE64_LINE.sub(blanked, view)
+
+    def _is_kept(self, view: bytes, run: Span, word: Span, seam: int) -> bool:
+        """Tell whether what was found is a word only because two lines were joined.
+
+        Args:
+            view: The end of one line and the beginning of the next.
+            run: The letters that were searched.
+            word: What was found among them.
+            seam: Where the lines meet.
+        """
+        if not word[0] < seam < word[1]:
+            return True  # it does not go over the seam, and was looked at without
+        kept = [self._stays(part) for part in (view[run[0] : seam], view[seam : run[1]])]
+        if all(kept):
+            return True
+        # A word that stays, and a letter or two of what stands beside it.
+        return (kept[1] and seam - word[0] < _FEW) or (kept[0] and word[1] - seam < _FEW)
+
+    def _stays(self, part: bytes) -> bool:
+        return says_nothing(part) or folded(part) in self._short or folded(part) in self._allowed
+
+    def _in_run(self, word: bytes) -> Span | None:
+        """Find a word inside a run of letters, folded: where, and how many octets it has."""
         begins = self._begins
         for at in range(len(word) - LEAST + 1):
             sizes = begins.get(word[at : at + LEAST])
@@ -236,8 +272,29 @@ class Personal:
                 continue
             for size in range(LEAST, min(len(word) - at, _MOST) + 1):
                 if sizes >> size & 1 and word[at : at + size] in self._words:
-                    return at
+                    return at, size
         return None
+
+
+def _without_marks(text: bytes) -> bytes:
+    """Blank out what `fill` leaves of characters that are not ASCII: it is no part of a word."""
+    return text if text.isascii() else _MARKS.sub(lambda mark: b" " * len(mark[0]), text)
+
+
+def _is_text(decoded: bytes) -> bool:
+    """Tell whether octets are text; most of those that base64 stands for are not."""
+    if any(octet < 0x20 and octet not in b"\t\r\n\x1b" for octet in decoded):
+        return False
+    letters = sum(octet < 0x7F for octet in decoded)
+    try:
+        decoded[:-4].decode()
+    except UnicodeDecodeError:
+        return letters * 3 > len(decoded) * 2
+    return True
+
+
+def _octet(escape: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escape[1].decode()) if escape[1] else b""
 
 
 def _characters(word: bytes) -> int:
@@ -274,7 +331,7 @@ def _views(line: bytes) -> Iterator[tuple[str, bytes, Callable[[bytes], bytes] |
             yield form, undo(line), undo
     for run in _BASE64.finditer(line):
         letters = run[0].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
-        if not letters.strip(b"xX0A"):
+        if not letters.strip(b"xX0A") or len(set(letters)) < _LEAST_LETTERS:  # a ruler of dashes
             continue
         for skipped in range(4):
             part = letters[skipped:]
