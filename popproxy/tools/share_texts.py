@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+import ssl
 import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from popproxy import __version__
 from popproxy.records import Record, TlsEnd, TlsFailed, TlsStart
 
 if TYPE_CHECKING:
-    from popproxy.tools.share import Made, Wish
+    from popproxy.tools.share_parts import Made, Wish
 
 README: Final = """\
 A recorded mail session (POP3), made fit for a bug report by popproxy.
@@ -107,3 +110,13 @@ def tls_text(records: Iterable[Record]) -> str:
             f"session {record.session.id}, {part.leg} leg, {record.event.action}: {'; '.join(told)}"
         )
     return "\n".join(lines) + "\n" if lines else TLS_HEADING
+
+
+def versions() -> str:
+    """Name what made the bundle, and nothing of whose machine it was."""
+    return (
+        f"popproxy {__version__}\n"
+        f"Python {platform.python_version()} ({platform.python_implementation()})\n"
+        f"{ssl.OPENSSL_VERSION}\n"
+        f"{platform.system()}, {platform.machine()}\n"
+    )

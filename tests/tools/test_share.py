@@ -344,4 +344,3 @@ def test_words_are_in_no_file(tmp_path: Path) -> None:
     for name, content in members.items():
         for word in WORDS:
             assert word.lower().encode() not in content.lower(), name
-    assert share.PIECE > 0

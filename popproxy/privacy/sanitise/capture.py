@@ -34,6 +34,7 @@ from popproxy.privacy.sanitise.headers import Headers
 from popproxy.privacy.sanitise.keys import Keys, SameNames
 from popproxy.privacy.sanitise.lines import SessionLines
 from popproxy.privacy.sanitise.mime import Messages
+from popproxy.privacy.sanitise.wire import cut, how_lines_end, is_content, raw, seq_of
 from popproxy.privacy.sanitise.words import fill, in_text
 from popproxy.privacy.tables import capabilities, text_of
 from popproxy.records import (
@@ -158,7 +159,7 @@ class Sanitiser:
         content = isinstance(record, DataRecord) and record.pop3.part == "content"
         ends = isinstance(record, ResponseRecord | GreetingRecord | SessionEnd)
         if session.held and not ends:
-            if content and session.content_of != _seq(record):
+            if content and session.content_of != seq_of(record):
                 yield from self._release(session)
                 session.whole, session.was, session.now = True, b"", b""
             self._hold(session, record)
@@ -166,7 +167,7 @@ class Sanitiser:
                 yield from self._release(session)
                 session.whole = False
             return
-        if content and session.content_of != _seq(record):
+        if content and session.content_of != seq_of(record):
             session.whole, session.was, session.now = True, b"", b""
         if content:
             self._hold(session, record)
@@ -200,7 +201,9 @@ class Sanitiser:
 
     def _hold(self, session: _Session, record: Record) -> None:
         session.held.append(record)
-        session.content_of = _seq(record) if isinstance(record, DataRecord) else session.content_of
+        session.content_of = (
+            seq_of(record) if isinstance(record, DataRecord) else session.content_of
+        )
         size = _RECORD + (len(record.wire) if isinstance(record, WireRecord) else 0)
         session.size += size
         self._held += size
@@ -211,7 +214,7 @@ class Sanitiser:
         self._held -= session.size
         session.size = 0
         of = session.content_of
-        mine = [_is_content(record, of) for record in held]
+        mine = [is_content(record, of) for record in held]
         was = b"".join(
             record.wire for record, one in zip(held, mine, strict=True)
             if one and isinstance(record, WireRecord)
@@ -237,8 +240,8 @@ class Sanitiser:
                 session.left_out += 1
                 continue
             cleaned = session.fields.clean(record)
-            segments = _cut(record.segments, len(wire))
-            made = msgspec.structs.replace(cleaned, segments=segments, **_raw(wire))
+            segments = cut(record.segments, len(wire))
+            made = msgspec.structs.replace(cleaned, segments=segments, **raw(wire))
             yield from self._given(session, made)
 
     def _content(self, session: _Session, of: int | None, was: bytes) -> bytes:
@@ -298,9 +301,9 @@ class Sanitiser:
             pop3=msgspec.structs.replace(
                 cleaned.pop3,  # type: ignore[attr-defined] # it is of the record's own type
                 command=in_text(session.lines.keyword, part.command),
-                arguments=_arguments(session, part.command, part.arguments),
+                arguments=session.lines.arguments_text(part.command, part.arguments),
             ),
-            **_raw(session.lines.command(record.wire)),
+            **raw(session.lines.command(record.wire)),
         )
 
     def _answer(
@@ -320,7 +323,7 @@ class Sanitiser:
         else:
             text = in_text(session.lines.text, text)
         part = msgspec.structs.replace(cleaned.pop3, text=text)  # type: ignore[attr-defined]
-        return msgspec.structs.replace(cleaned, pop3=part, **_raw(now))
+        return msgspec.structs.replace(cleaned, pop3=part, **raw(now))
 
     def _response(self, session: _Session, record: ResponseRecord, cleaned: Record) -> Record:
         part = record.pop3
@@ -332,7 +335,7 @@ class Sanitiser:
             "command": None
             if part.command is None
             else in_text(session.lines.keyword, part.command),
-            "arguments": _arguments(session, part.command or "", part.arguments),
+            "arguments": session.lines.arguments_text(part.command or "", part.arguments),
         }
         if part.capabilities is not None:
             line = session.lines.table(part.command or "") or fill
@@ -348,7 +351,7 @@ class Sanitiser:
     def _message(self, session: _Session, told: MessagePart, cleaned: MessagePart) -> MessagePart:
         """Tell of the sanitised message what its record told of the message."""
         changes: dict[str, Any] = {}
-        digest = _digest(session.was, told.sha256)
+        digest = how_lines_end(session.was, told.sha256)
         if digest is not None and len(session.now) == len(session.was):
             strict = digest
             made = Digest()
@@ -378,7 +381,7 @@ class Sanitiser:
             now = session.messages.body(was)
         if part.part == "status":
             session.status = was, now
-        return msgspec.structs.replace(cleaned, **_raw(now))
+        return msgspec.structs.replace(cleaned, **raw(now))
 
 
 def sanitise(records: Iterable[Record], sanitiser: Sanitiser) -> Iterator[Record]:
@@ -391,53 +394,3 @@ def sanitise(records: Iterable[Record], sanitiser: Sanitiser) -> Iterator[Record
     for record in records:
         yield from sanitiser.feed(record)
     yield from sanitiser.end()
-
-
-def _seq(record: Record) -> int | None:
-    return record.pop3.command_seq if isinstance(record, DataRecord) else None
-
-
-def _is_content(record: Record, of: int | None) -> bool:
-    return (
-        isinstance(record, DataRecord)
-        and record.pop3.part == "content"
-        and record.pop3.command_seq == of
-        and record.side == "server"
-    )
-
-
-def _digest(message: bytes, sha256: str) -> bool | None:
-    """Tell how the lines of a message end, if its digest is of what is held of it."""
-    for strict in (True, False) if message else ():
-        made = Digest()
-        made.begin(strict=strict)
-        made.feed(message)
-        if made.sha256() == sha256:
-            return strict
-    return None
-
-
-def _raw(wire: bytes) -> dict[str, Any]:
-    if not wire:
-        return {"raw": None, "raw_b64": None}
-    try:
-        return {"raw": wire.decode(), "raw_b64": None}
-    except UnicodeDecodeError:
-        return {"raw": None, "raw_b64": wire}
-
-
-def _cut(segments: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
-    """Give the reads of the first octets of a record."""
-    made: list[tuple[int, int]] = []
-    for at, octets in segments:
-        if size <= 0:
-            break
-        made.append((at, min(octets, size)))
-        size -= octets
-    return made
-
-
-def _arguments(session: _Session, command: str, arguments: str | None) -> str | None:
-    if arguments is None:
-        return None
-    return in_text(lambda text: session.lines.arguments(command.upper(), text), arguments)

@@ -14,7 +14,7 @@ from typing import Final
 
 from popproxy.privacy.sanitise import addresses, kept
 from popproxy.privacy.sanitise.keys import Keys
-from popproxy.privacy.sanitise.words import fill
+from popproxy.privacy.sanitise.words import fill, in_text
 
 _STATUS: Final = re.compile(rb"\+OK|-ERR|ERR|[+-]", re.IGNORECASE)
 _COMMAND: Final = re.compile(
@@ -100,6 +100,17 @@ class SessionLines:
         return _RUN.sub(
             lambda word: word[0] if word[0].lower() in words else fill(word[0]), arguments
         )
+
+    def arguments_text(self, keyword: str, arguments: str | None) -> str | None:
+        """Sanitise a command's arguments as a record holds them.
+
+        Args:
+            keyword: Its keyword, in any case.
+            arguments: The arguments, masked, if there are any.
+        """
+        if arguments is None:
+            return None
+        return in_text(lambda text: self.arguments(keyword.upper(), text), arguments)
 
     def server(self, line: bytes, keyword: str = "") -> bytes:
         """Sanitise a line of the server that has a status indicator, or should have.
