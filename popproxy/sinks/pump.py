@@ -101,8 +101,9 @@ class Pump:
                 closing_at is None or (self._busy and time.monotonic() < closing_at)
             ):
                 work = self._handover.next(self._until_retry(), self._gather)
-                self._deal_with(work)
                 closing_at = work.closing_at
+                self._deal_with(work)
+                del work  # else its records would be kept as long as none come
             self._outputs.close()
         finally:
             self._settle(stopped=True)
