@@ -122,10 +122,10 @@ def _from_hex(rows: list[tuple[int, bytes]], size: int) -> bytes | None:
 
 def _from_text(rows: list[tuple[int, bytes]], size: int) -> bytes:
     """Read rows of text: where the next one begins two octets later than it could, CRLF was."""
-    octets = b""
+    octets = bytearray()
     for number, (_, text) in enumerate(rows):
         octets += text
         end = rows[number + 1][0] if number + 1 < len(rows) else size
         if end - len(octets) == 2:
             octets += b"\r\n"
-    return octets
+    return bytes(octets)

@@ -8,6 +8,7 @@ connection of which the beginning is missing begins with its first segment.
 
 from __future__ import annotations
 
+import heapq
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -59,13 +60,30 @@ class Segment(NamedTuple):
 
 
 class _Direction:
-    __slots__ = ("ended", "held", "next", "waiting")
+    """One side's octets. Numbers in here go on where TCP's begin again at 0.
+
+    Attributes:
+        next: The number of the octet that comes next; None before the first segment.
+        waiting: Segments that came too early, by their number.
+        order: Their numbers, as a heap.
+        held: Octets that wait.
+        ended: The number behind the last octet, once it is known.
+    """
+
+    __slots__ = ("ended", "held", "next", "order", "waiting")
 
     def __init__(self) -> None:
         self.next: int | None = None
         self.waiting: dict[int, tuple[datetime, bytes, int]] = {}
+        self.order: list[int] = []
         self.held = 0
-        self.ended: int | None = None  # the number behind the last octet
+        self.ended: int | None = None
+
+    def number(self, sequence: int) -> int:
+        """Give the number that a sequence number stands for: the nearest to what comes next."""
+        if self.next is None:
+            return sequence
+        return self.next + _distance(sequence, self.next % _MODULO)
 
 
 class _Connection:
@@ -122,7 +140,7 @@ class Streams:
     @staticmethod
     def _is_new(connection: _Connection, segment: Segment) -> bool:
         known = connection.directions[connection.side(segment.source)].next
-        return known is not None and (segment.sequence + 1) % _MODULO != known
+        return known is not None and (segment.sequence + 1) % _MODULO != known % _MODULO
 
     def _open(self, segment: Segment) -> _Connection:
         self._number += 1
@@ -134,7 +152,7 @@ class Streams:
     @staticmethod
     def _over(connection: _Connection, segment: Segment) -> bool:
         both = all(
-            one.ended is not None and one.next is not None and _distance(one.next, one.ended) >= 0
+            one.ended is not None and one.next is not None and one.next >= one.ended
             for one in connection.directions.values()
         )
         return bool(segment.flags & _RST) or both
@@ -142,51 +160,50 @@ class Streams:
     def _segment(self, connection: _Connection, segment: Segment) -> Iterator[Item]:
         side = connection.side(segment.source)
         direction = connection.directions[side]
-        sequence = segment.sequence
         if segment.flags & _SYN:
-            sequence = (sequence + 1) % _MODULO
-            direction.next = sequence
+            segment = segment._replace(sequence=(segment.sequence + 1) % _MODULO)
+            direction.next = segment.sequence
+        number = direction.number(segment.sequence)
         if direction.next is None:
-            direction.next = sequence
+            direction.next = number
         if segment.flags & _FIN:
-            direction.ended = (sequence + segment.size) % _MODULO
+            direction.ended = number + segment.size
         if segment.size:
-            yield from self._add(connection, side, segment._replace(sequence=sequence))
+            yield from self._add(connection, side, number, segment)
 
-    def _add(self, connection: _Connection, side: Side, segment: Segment) -> Iterator[Item]:
+    def _add(
+        self, connection: _Connection, side: Side, number: int, segment: Segment
+    ) -> Iterator[Item]:
         direction = connection.directions[side]
-        ahead = _distance(segment.sequence, direction.next or 0)
-        if ahead > 0:
-            known = direction.waiting.get(segment.sequence)
-            if known is None or known[2] < segment.size:  # sent again, with more behind it
-                direction.held += len(segment.data) - len(known[1]) if known else _HELD
-                direction.held += 0 if known else len(segment.data)
-                direction.waiting[segment.sequence] = (segment.at, segment.data, segment.size)
-            if direction.held > WAITING_MOST:
-                yield from self._hole(connection, side)
+        early = number - (direction.next or 0)
+        if early <= 0:
+            yield from self._give(connection, side, -early, segment.at, segment.data, segment.size)
+            yield from self._waited(connection, side)
             return
-        yield from self._give(connection, side, -ahead, segment.at, segment.data, segment.size)
-        yield from self._waited(connection, side)
+        known = direction.waiting.get(number)
+        if known is None:
+            heapq.heappush(direction.order, number)
+            direction.held += _HELD
+        if known is None or known[2] < segment.size:  # sent again, with more behind it
+            direction.held += len(segment.data) - (len(known[1]) if known else 0)
+            direction.waiting[number] = (segment.at, segment.data, segment.size)
+        if direction.held > WAITING_MOST:
+            yield from self._hole(connection, side)
 
     def _waited(self, connection: _Connection, side: Side) -> Iterator[Item]:
         """Give what waited for what has come."""
         direction = connection.directions[side]
-        while direction.waiting:
-            now = direction.next or 0
-            first = min(direction.waiting, key=lambda number: _distance(number, now))
-            ahead = _distance(first, now)
-            if ahead > 0:
-                return
-            at, data, size = direction.waiting.pop(first)
+        while direction.order and direction.order[0] <= (direction.next or 0):
+            number = heapq.heappop(direction.order)
+            at, data, size = direction.waiting.pop(number)
             direction.held -= len(data) + _HELD
-            yield from self._give(connection, side, -ahead, at, data, size)
+            yield from self._give(connection, side, (direction.next or 0) - number, at, data, size)
 
     def _hole(self, connection: _Connection, side: Side) -> Iterator[Item]:
         """Go on behind what did not come."""
         direction = connection.directions[side]
-        now = direction.next or 0
-        first = min(direction.waiting, key=lambda number: _distance(number, now))
-        yield from self._told_missing(connection, side, _distance(first, now))
+        first = direction.order[0]
+        yield from self._told_missing(connection, side, first - (direction.next or 0))
         direction.next = first
         yield from self._waited(connection, side)
 
@@ -206,7 +223,7 @@ class Streams:
         direction = connection.directions[side]
         new = data[known:]
         if size > known:
-            direction.next = ((direction.next or 0) + size - known) % _MODULO
+            direction.next = (direction.next or 0) + size - known
         if new and self._is_wanted(connection, side, new):
             yield from self._begun(connection)
             yield Piece(side=side, data=new, stream=connection.number, at=at)

@@ -6,6 +6,8 @@ import contextlib
 import io
 import random
 import struct
+import sys
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -186,3 +188,24 @@ def test_a_torn_capture_gives_what_is_whole(size: int) -> None:
     with contextlib.suppress(LogError):
         records.extend(read(io.BytesIO(file[: 24 + size]), "pcap"))
     assert wire(records, "server") in (b"", b"+OK ready\r\n", b"+OK ready\r\n+OK\r\n")
+
+
+def test_segments_that_never_fit_cost_linear_time() -> None:
+    """Counted, not timed: how often segments that wait are looked at."""
+    opened = [(0, True, b"", 0x02), (0, False, b"", 0x12)]
+    looked = []
+    for count in (1_000, 2_000):
+        holes = [(10 + 2 * number, False, b"x", 0x18) for number in range(count)]
+        calls = 0
+
+        def count_calls(frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call") and "tcp.py" in frame.f_code.co_filename
+
+        sys.setprofile(count_calls)
+        try:
+            list(read_pcap(io.BytesIO(as_pcap([*opened, *holes])), None))
+        finally:
+            sys.setprofile(None)
+        looked.append(calls)
+    assert looked[1] < looked[0] * 2.2
