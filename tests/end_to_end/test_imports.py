@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -230,6 +231,7 @@ def test_sslsplits_log_tells_what_popproxy_saw(dovecot: Dovecot, tmp_path: Path)
                 ["sslsplit", "-L", str(log), "tcp", *where],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
             try:
                 until(lambda: _listens(port), "sslsplit")
@@ -238,7 +240,7 @@ def test_sslsplits_log_tells_what_popproxy_saw(dovecot: Dovecot, tmp_path: Path)
                     until(lambda: b"Logging out" in log.read_bytes(), "the end in the log")
                     break
             finally:
-                sslsplit.kill()
+                os.killpg(sslsplit.pid, signal.SIGKILL)  # it is two processes
                 sslsplit.wait()
         assert b"Logging out" in said
         assert proxy.stop() == 0
