@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import re
@@ -81,6 +82,40 @@ def test_p02_logs_that_differ_in_the_password_alone_give_the_same_records(name: 
             records_of(kind, log.replace(_TWINS[0].encode(), twin.encode())) for twin in _TWINS[2:]
         ]
         assert others == [told[0], told[0]]
+
+
+def _blob(password: str) -> bytes:
+    return base64.b64encode(f"\0sam\0{password}".encode())
+
+
+@pytest.mark.parametrize(
+    "name", ["curl.log", "curl-trace-ascii.log", "mitmproxy.flows", "sslsplit.log", "tcpdump.pcap"]
+)
+def test_p09_logs_that_differ_in_a_login_alone_give_the_same_records(name: str) -> None:
+    log, kind = (IMPORTS / name).read_bytes(), SAMPLES_BY_KIND[name]
+    other = log.replace(_blob(_TWINS[0]), _blob(_TWINS[1]))
+    assert other != log
+    assert records_of(kind, other) == records_of(kind, log)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        b"+OK\nuser sam\n+OK\npass hunter2-hunt",
+        b"pass hunter2-hunter2\n-ERR\nretr 1\n+OK\nhunter2-hunter2 aHVudGVyMi1odW50ZXIy\n.\n",
+        b"+OK\nauth login\n+ VXNlcm5hbWU6\nc2Ft\n+ UGFzc3dvcmQ6\naHVudGVyMi1odW50ZXIy\n+OK\n",
+        b"+OK\nauth plain AHNhbQBodW50ZXIyLWh1bnRlcjI=\n+OK\n",
+        b"+OK\nauth plain\nAHNhbQBodW50ZXIyLWh1bnRlcjI=\n+OK\n",
+        b"+OK\npass hunter2&lt;-hunter2\n+OK\nretr 1\n+OK\n&lt; hunter2&lt;-hunter2\n.\n",
+        b"+OK\npass hunterX\x08 \x082-hunter2\n+OK\nretr 1\n+OK\nhunter2-hunter2\n.\n",
+        b"+OK\nuser sam\n+OK\nPASShunter2-hunter2\n-ERR hunter2-hunter2 unknown\n",
+        b"+OK\nuser sam\n+OK\nhunter2-hunter2\n+OK\nstat\n+OK 0 0\n",
+    ],
+)
+def test_p06_odd_logins_in_a_log_without_marks_tell_nothing(log: bytes) -> None:
+    told = b"".join(map(jsonl.encode, records_of("terminal", log)))
+    for secret in (b"hunter", b"aHVudGVy", b"AHNhbQBodW50"):
+        assert secret not in told
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
