@@ -68,7 +68,7 @@ class Splitter:
     def __init__(self, split: Split) -> None:
         self._split = split
         # No secret depends on it, and the same seed has to cut the same way.
-        self._random = random.Random(split.seed)  # noqa: S311
+        self._random = random.Random(split.seed)  # noqa: S311 - it cuts segments
 
     def cut(self, pieces: Sequence[Piece]) -> Iterable[Piece]:
         """Cut an answer.

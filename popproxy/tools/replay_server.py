@@ -137,7 +137,7 @@ class _Server:
             )
             outcome = await session.run()
         # P57: one session's defect must not end the others.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - see above
             self.told.failed(number, error)
             self.tally.departed += 1
         else:
