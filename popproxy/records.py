@@ -147,9 +147,20 @@ class SessionStart(Record, kw_only=True, frozen=True, gc=False):
     """A client connected."""
 
     event: EventPart[Literal["session.start"]]
-    client: Endpoint
+    client: Annotated[Endpoint, Meta(description="As the load balancer says, if there is `via`.")]
     server: Endpoint | None = None
     listener: Endpoint
+    via: Annotated[
+        Endpoint | None,
+        Meta(
+            description="The load balancer's end of the connection, if its PROXY header was read;"
+            " equal to `client` if the header names no client, as those of health checks do."
+        ),
+    ] = None
+    destination: Annotated[
+        Endpoint | None,
+        Meta(description="Where the client connected to, as the load balancer says."),
+    ] = None
     route: RoutePart
     policy: PolicyPart
     notice: Annotated[str, Meta(description="Says that mail is recorded, and how it is masked.")]

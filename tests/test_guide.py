@@ -67,8 +67,10 @@ def test_the_page_on_tls_has_all_pairings_and_the_ports() -> None:
         )
 
 
-def test_every_option_of_tls_is_in_the_manual() -> None:
-    page = (GUIDE / "tls.md").read_text("utf-8")
+def test_every_option_of_a_route_is_in_the_manual() -> None:
+    pages = {name: (GUIDE / f"{name}.md").read_text("utf-8") for name in ("tls", "deploying")}
     for option in run.params:
-        if getattr(option, "setting", "").startswith(("route.", "tls.")):
+        setting = getattr(option, "setting", "")
+        page = pages["deploying" if setting.startswith("route.proxy") else "tls"]
+        if setting.startswith(("route.", "tls.")):
             assert f"`{option.opts[0]}" in page or f" {option.opts[0]} " in page, option.opts[0]

@@ -100,6 +100,23 @@ from popproxy.cli.options_tls import tls_options
     help="A network that may connect, as 192.0.2.0/24; needed beyond loopback. Repeatable.",
 )
 @setting(
+    "--proxy-from",
+    setting="route.proxy_from",
+    group=ROUTE,
+    multiple=True,
+    metavar="NETWORK",
+    help="A network of load balancers, whose connections begin with a PROXY header. Repeatable.",
+)
+@setting(
+    "--proxy-to",
+    setting="route.proxy_to",
+    group=ROUTE,
+    type=click.Choice(["none", "v1", "v2", "xclient"]),
+    metavar="HOW",
+    help="Tell the server the client's address: by a PROXY header, v1 or v2, or by Dovecot's"
+    " xclient. Default: none.",
+)
+@setting(
     "--user",
     setting="process.user",
     group=ROUTE,

@@ -9,7 +9,7 @@ from popproxy.cli.errors import Problem
 
 PAIRS = {"cert": "key", "client_certificate": "client_key"}
 """A certificate's file may hold its key, too. So a later layer's certificate replaces both."""
-OF_ONE_SERVER = frozenset({"pin", "insecure", "server_name", "sni"})
+OF_ONE_SERVER = frozenset({"pin", "insecure", "server_name", "sni", "proxy_to"})
 """Settings that are about one server, and must not go for another by accident (P32)."""
 
 

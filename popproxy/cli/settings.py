@@ -32,6 +32,19 @@ class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
     upstream: Annotated[str, Meta(description="The real server; needed.")] = ""
     allow: Networks = []
+    proxy_from: Annotated[
+        list[str],
+        Meta(
+            description="Networks of load balancers, whose connections begin with a PROXY header."
+        ),
+    ] = []
+    proxy_to: Annotated[
+        Literal["none", "v1", "v2", "xclient"],
+        Meta(
+            description="How the server learns the client's address: by a PROXY header of version 1"
+            " or 2, or by Dovecot's XCLIENT."
+        ),
+    ] = "none"
     stls: Annotated[
         Literal["intercept", "pass", "hide"],
         Meta(description="What becomes of a client's STLS on a listener that begins in the clear."),
@@ -123,6 +136,9 @@ class LimitsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class TimeoutsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a session is given up, in seconds."""
 
+    proxy_header: Annotated[
+        Seconds, Meta(description="For a load balancer's PROXY header to come.")
+    ] = 5.0
     resolve: Annotated[Seconds, Meta(description="To look up the upstream's name.")] = 5.0
     connect: Annotated[
         Seconds, Meta(description="To connect to the upstream, over all its addresses.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from popproxy.cli import wiring_tls
 from popproxy.cli.config import Configuration
@@ -59,11 +60,15 @@ def _url(configuration: Configuration, index: int, key: str, problems: list[Prob
 
 
 def _networks(
-    configuration: Configuration, index: int, problems: list[Problem]
+    configuration: Configuration,
+    index: int,
+    key: Literal["allow", "proxy_from"],
+    problems: list[Problem],
 ) -> tuple[Network, ...]:
     networks = []
-    where = configuration.origins["route", index, "allow"]
-    for text in configuration.settings.route[index].allow:
+    where = configuration.origins["route", index, key]
+    route = configuration.settings.route[index]
+    for text in route.allow if key == "allow" else route.proxy_from:
         try:
             networks.append(ipaddress.ip_network(text))
         except ValueError:
@@ -73,7 +78,7 @@ def _networks(
                 hint = "write an address and a prefix length, as 192.0.2.0/24 or 2001:db8::/32"
             problems.append(
                 Problem(
-                    where=where, key="route.allow", what=f"{text!r} is not a network", hint=hint
+                    where=where, key=f"route.{key}", what=f"{text!r} is not a network", hint=hint
                 )
             )
     return tuple(networks)
@@ -97,7 +102,8 @@ def make_routes(
     for index, settings in enumerate(configuration.settings.route):
         listen = _url(configuration, index, "listen", problems)
         upstream = _url(configuration, index, "upstream", problems)
-        allow = _networks(configuration, index, problems)
+        allow = _networks(configuration, index, "allow", problems)
+        proxy_from = _networks(configuration, index, "proxy_from", problems)
         if listen is None or upstream is None:
             continue
         name = settings.name or f"{upstream.host}:{upstream.port}"
@@ -106,6 +112,8 @@ def make_routes(
             listen=listen,
             upstream=upstream,
             allow=allow,
+            proxy_from=proxy_from,
+            proxy_to=settings.proxy_to,
             stls=settings.stls,
             listener_tls=wiring_tls.listener_tls(configuration, index, authority),
             upstream_tls=wiring_tls.upstream_tls(configuration, index),
@@ -231,6 +239,7 @@ def make_timeouts(configuration: Configuration) -> Timeouts:
     """Make the relay's time-outs."""
     timeouts = configuration.settings.timeouts
     return Timeouts(
+        proxy_header=timeouts.proxy_header,
         resolve=timeouts.resolve,
         connect=timeouts.connect,
         handshake=timeouts.handshake,

@@ -35,7 +35,7 @@ Members = dict[str, Any]
 
 _MAIN_PARTS = ("pop3", "auth", "tls", "rewrite", "finding", "gap", "summary")
 _TABLES = frozenset({"record_types"})  # objects whose members are values, not fixed names
-_ENDPOINTS = ("client", "server", "listener")
+_ENDPOINTS = ("client", "server", "listener", "via", "destination")
 
 _BARE = re.compile(r"[A-Za-z0-9+./-][A-Za-z0-9+./:@_-]*")
 _NOT_BARE = re.compile(r"-?[0-9]+|true|false|null|-")

@@ -47,6 +47,7 @@ class FindingCode(Enum):
     LINES_BEHIND_STLS = "lines-behind-stls"
     INJECTED_BEHIND_STLS = "injected-behind-stls"
     STLS_REFUSED = "stls-refused"
+    XCLIENT_REFUSED = "xclient-refused"
     STLS_WITHOUT_HANDSHAKE = "stls-without-handshake"
     STLS_IN_TLS = "stls-in-tls"
     TLS_ON_PLAIN_PORT = "tls-on-plain-port"
@@ -167,6 +168,11 @@ FINDINGS: dict[FindingCode, FindingText] = {
     ),
     FindingCode.STLS_REFUSED: FindingText(
         _WARNING, "RFC 2595 section 4", "The server refused STLS; the session stays in the clear."
+    ),
+    FindingCode.XCLIENT_REFUSED: FindingText(
+        _WARNING,
+        "",
+        "The server refused XCLIENT: to it, popproxy's own address is the client's.",
     ),
     FindingCode.STLS_WITHOUT_HANDSHAKE: FindingText(
         _ERROR,

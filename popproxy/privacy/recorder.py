@@ -94,6 +94,8 @@ class Recorder:
         client: Endpoint,
         listener: Endpoint,
         server: Endpoint | None,
+        via: Endpoint | None = None,
+        destination: Endpoint | None = None,
         route: RoutePart,
         notice: str,
         rewrites: Sequence[str] = (),
@@ -104,6 +106,8 @@ class Recorder:
             client: Where the client is.
             listener: Where it connected to.
             server: Where the server is, if it is known yet.
+            via: The load balancer's end of the connection, if it came through one.
+            destination: Where the client connected to, as the load balancer says.
             route: Which listener and upstream the session uses.
             notice: Says that mail is recorded, and how it is masked (P71).
             rewrites: What changes traffic in this session (P28).
@@ -118,6 +122,8 @@ class Recorder:
                 client=client,
                 server=server,
                 listener=listener,
+                via=via,
+                destination=destination,
                 route=route,
                 policy=known.policy.told(),
                 notice=notice,

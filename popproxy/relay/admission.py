@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from popproxy.relay.loops import Address, plain_ip
+from popproxy.relay.arrivals import is_among
+from popproxy.relay.loops import Address
 from popproxy.relay.settings import Limits, Network
 
 
@@ -38,6 +39,20 @@ class Admission:
         self._total = 0
         self._by_address: Counter[str] = Counter()
 
+    def hold(self) -> None:
+        """Count a connection of which is not known yet who it is; `let_go` ends that.
+
+        Raises:
+            Refused: There are too many.
+        """
+        if self._total >= self._limits.connections:
+            raise Refused("too many connections, try again later", by_number=True)
+        self._total += 1
+
+    def let_go(self) -> None:
+        """Count a connection no more that was held: it has gone, or is about to `enter`."""
+        self._total -= 1
+
     def enter(self, client: Address, allow: Iterable[Network]) -> None:
         """Let a client in. Whoever is let in has to `leave`.
 
@@ -49,16 +64,12 @@ class Admission:
             Refused: It is not let in.
         """
         allow = tuple(allow)
-        if allow:
-            address = plain_ip(client[0])
-            if not any(address in network for network in allow):
-                raise Refused("clients of your network are not served here")
-        limits = self._limits
-        if self._total >= limits.connections:
-            raise Refused("too many connections, try again later", by_number=True)
-        if self._by_address[client[0]] >= limits.connections_per_client:
+        if allow and not is_among(client[0], allow):
+            raise Refused("clients of your network are not served here")
+        self.hold()
+        if self._by_address[client[0]] >= self._limits.connections_per_client:
+            self.let_go()
             raise Refused("too many connections from your address", by_number=True)
-        self._total += 1
         self._by_address[client[0]] += 1
 
     def leave(self, host: str) -> None:

@@ -101,6 +101,8 @@ class Observer:
         client: Endpoint,
         listener: Endpoint,
         server: Endpoint | None,
+        via: Endpoint | None,
+        destination: Endpoint | None,
         route: RoutePart,
         notice: str,
         rewrites: Sequence[str],
@@ -112,6 +114,8 @@ class Observer:
             client: The client's address.
             listener: The address that it connected to.
             server: The upstream's address, None if there is no connection to it.
+            via: The load balancer's end of the connection, if it came through one.
+            destination: Where the client connected to, as that says.
             route: The route.
             notice: Says that mail is recorded and how it is masked (P71).
             rewrites: What may be changed in its traffic (P28).
@@ -123,6 +127,8 @@ class Observer:
                 client=client,
                 listener=listener,
                 server=server,
+                via=via,
+                destination=destination,
                 route=route,
                 notice=notice,
                 rewrites=rewrites,

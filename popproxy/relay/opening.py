@@ -5,15 +5,17 @@ it should have done and did not is told it in words that it can read: in POP3 or
 clear, since it speaks no TLS.
 
 The server's leg is put under TLS before the client sees the greeting, so that the client can be
-told of all that goes wrong there. Its greeting is kept for the pumps.
+told of all that goes wrong there. Its greeting is kept for the pumps. If the server is to learn who
+the client is, it is told so on the way (`popproxy.relay.announcing`).
 """
 
 from __future__ import annotations
 
 import trio
 
-from popproxy.pop3 import Side
+from popproxy.pop3 import FindingCode, Side
 from popproxy.records import TlsPart
+from popproxy.relay.announcing import Added, NotALine, NotTold, one_line, send_header, send_xclient
 from popproxy.relay.course import Course
 from popproxy.relay.encryption import Encrypted, Encryption, NotEncrypted
 from popproxy.relay.legs import LegLost
@@ -23,8 +25,6 @@ from popproxy.tls.failures import TlsFailure
 
 HANDSHAKE = b"\x16"
 """The first octet of a TLS handshake (RFC 8446, section 5.1)."""
-_LONGEST = 8 * 1024
-"""Octets of a greeting, or of a response to STLS, that are read before TLS."""
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"PRI ")
 _EXPECTS_TLS = "this port expects TLS from the start: set SSL/TLS in the client"
 _HTTP = (
@@ -37,17 +37,17 @@ class Opened:
     """What came of an opening.
 
     Attributes:
-        parts: What is told of the legs under TLS.
+        told: What was done and is to be recorded: legs under TLS, what was added, what was found.
         failed: What is told of a leg on which TLS failed.
         greeting: Octets of the server that were read, for the client.
         last_line: What the client is told instead, if the session ends here.
         reason: Why it does, and the cause in words.
     """
 
-    __slots__ = ("failed", "greeting", "last_line", "parts", "reason")
+    __slots__ = ("failed", "greeting", "last_line", "reason", "told")
 
     def __init__(self) -> None:
-        self.parts: list[TlsPart] = []
+        self.told: list[TlsPart | Added | FindingCode] = []
         self.failed: TlsPart | None = None
         self.greeting = b""
         self.last_line = b""
@@ -58,11 +58,12 @@ class Opened:
         self.reason, self.last_line = (reason, cause), last_line
 
 
-async def open_session(course: Course) -> Opened:
+async def open_session(course: Course, announcement: bytes = b"") -> Opened:
     """Connect a session to its server, each leg spoken with as the route wants.
 
     Args:
         course: The session; it gets the server's leg, and legs under TLS in place of others.
+        announcement: What tells the server who the client is, if it is to be told.
     """
     opened = Opened()
     service = course.service
@@ -78,8 +79,22 @@ async def open_session(course: Course) -> Opened:
         opened.fail("connect-failed", unreachable.cause, line)
         return opened
     course.server, course.server_address = reached.leg, reached.server
+    if announcement and manner.announce != "xclient":
+        try:
+            opened.told.append(await send_header(course, announcement))
+        except LegLost as loss:
+            opened.fail("server-reset", loss.cause, temporary_failure("the server hung up"))
+            return opened
     if manner.server_tls_first and encryption is not None:
         await _encrypt_server(course, encryption, opened, by_stls=manner.upstream == "pop3+stls")
+    if announcement and manner.announce == "xclient" and opened.reason is None:
+        try:
+            told = await send_xclient(course, announcement, opened.greeting)
+        except NotTold as failure:
+            opened.fail("xclient-failed", failure.cause, failure.line)
+        else:
+            opened.greeting = told.greeting
+            opened.told += [*told.added, *([FindingCode.XCLIENT_REFUSED] if told.refused else [])]
     return opened
 
 
@@ -97,7 +112,7 @@ async def _await_client(course: Course, encryption: Encryption, opened: Opened) 
             opened.failed = failure.part
             opened.fail("tls-failed", failure.cause)
         else:
-            opened.parts.append(encrypted.part)
+            opened.told.append(encrypted.part)
             course.take_client(encrypted)
     elif first is None:
         cause = f"the client began no TLS handshake within {seconds:g} seconds"
@@ -141,7 +156,7 @@ async def _encrypt_server(
         line = failed(f"no TLS with the server: {failure.cause}")
         opened.fail("tls-failed", failure.cause, line)
     else:
-        opened.parts.append(encrypted.part)
+        opened.told.append(encrypted.part)
         course.take_server(encrypted)
 
 
@@ -155,16 +170,19 @@ async def _stls(course: Course, opened: Opened) -> bool:
     seconds = course.service.timeouts.handshake
     try:
         with trio.fail_after(seconds):
-            opened.greeting = await _line(course)
+            opened.greeting = await one_line(server)
             if not opened.greeting.startswith(b"+OK"):
                 return _greeted_without(opened)
             await server.write(b"STLS\r\n")
-            answer = await _line(course)
+            answer = await one_line(server)
     except trio.TooSlowError:
         cause = f"the server did not begin STLS within {seconds:g} seconds"
         raise _not_by_stls("timeout", cause, temporary=True) from None
     except LegLost as loss:
         raise _not_by_stls("closed", f"the connection is gone: {loss.cause}") from None
+    except NotALine as odd:
+        how = "closed before STLS" if odd.code == "closed" else "did not answer as POP3 servers do"
+        raise _not_by_stls(odd.code, f"the server {how}") from None
     if not answer.startswith(b"+OK"):
         raise _not_by_stls("stls-refused", "the server refused STLS")
     if server.peek() is not None:
@@ -176,24 +194,6 @@ def _greeted_without(opened: Opened) -> bool:
     """The server refuses the session: the client gets its words, and nothing else is said."""
     opened.fail("tls-failed", "the server refused the session before STLS", opened.greeting)
     return False
-
-
-async def _line(course: Course) -> bytes:
-    """Read one line of the server, which sends nothing behind it before it is answered.
-
-    Raises:
-        NotEncrypted: It sends more than a line, less than one, or too much.
-        LegLost: The connection is gone.
-    """
-    line = b""
-    while not line.endswith(b"\n"):
-        data = await course.leg(Side.SERVER).read()
-        line += data
-        if not data:
-            raise _not_by_stls("closed", "the server closed before STLS")
-        if len(line) > _LONGEST or b"\n" in line[:-1]:
-            raise _not_by_stls("not-pop3", "the server did not answer as POP3 servers do")
-    return line
 
 
 def _not_by_stls(code: str, cause: str, *, temporary: bool = False) -> NotEncrypted:

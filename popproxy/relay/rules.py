@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal
 
 from popproxy.relay.lists import Edits
-from popproxy.relay.settings import StlsMode
+from popproxy.relay.settings import Announce, StlsMode
 from popproxy.relay.url import Scheme
 
 Stls = Literal["forward", "upgrade", "answer", "refuse"]
@@ -17,6 +17,14 @@ client's leg under TLS; popproxy refuses it."""
 
 
 _NONE = Edits()
+
+ADDED: dict[Announce, str] = {
+    "none": "",
+    "v1": "proxy-header-added",
+    "v2": "proxy-header-added",
+    "xclient": "xclient-added",
+}
+"""What it is called in records that the server is told who the client is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +66,13 @@ class Manner:
         listen: How clients are to.
         upstream: How the server is to be spoken with.
         mode: What becomes of STLS on a listener in the clear.
+        announce: How the server learns who the client is.
     """
 
     listen: Scheme
     upstream: Scheme
     mode: StlsMode
+    announce: Announce = "none"
 
     @property
     def in_step(self) -> bool:
@@ -92,11 +102,12 @@ class Manner:
 
         What depends on a client's STLS has the ending `-after-stls`.
         """
+        added = [ADDED[self.announce]] if self.announce != "none" else []
         client, server = self.listen == "pop3s", self.server_tls_first
         first = self.rules(client_tls=client, server_tls=server)
         if first is None:
-            return []
-        names = first.names
+            return added
+        names = added + first.names
         if first.stls in ("upgrade", "answer"):
             later = self.rules(client_tls=True, server_tls=server or first.stls == "upgrade")
             more = later.names if later is not None else []

@@ -10,99 +10,19 @@ import trio
 from popproxy.privacy import Policy
 from popproxy.records import RoutePart
 from popproxy.relay import diagnostics
-from popproxy.relay.accepting import Acceptor, hang_up
-from popproxy.relay.admission import Admission, Refused
+from popproxy.relay.accepting import Acceptor
 from popproxy.relay.binding import Listener, open_listeners
 from popproxy.relay.encryption import TlsEncryption
 from popproxy.relay.errors import RouteError
-from popproxy.relay.housekeeping import Housekeeper
-from popproxy.relay.ids import SessionIds
-from popproxy.relay.legs import SocketLeg
 from popproxy.relay.loops import Address, OwnAddresses
 from popproxy.relay.notice import notice
+from popproxy.relay.reception import Reception
 from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.rules import Manner
 from popproxy.relay.service import Service
-from popproxy.relay.session import RelaySession
 from popproxy.relay.settings import Limits, Route, Timeouts
 from popproxy.relay.upstream import Unreachable, Upstream
 from popproxy.tls.settings import UpstreamTls
-
-REFUSALS_RECORDED = 20
-"""Refusals a second that are recorded: a flood of clients must not push out what is recorded of
-the sessions that are served."""
-
-
-class _Server:
-    """What the tasks of one relay share."""
-
-    def __init__(self, sessions: trio.Nursery, limits: Limits) -> None:
-        self.housekeeper = Housekeeper()
-        self._nursery = sessions
-        self._admission = Admission(limits)
-        self._ids = SessionIds()
-        self._recorded_refusals = diagnostics.Limiter(interval=1.0, burst=REFUSALS_RECORDED)
-        self._told_refusals = diagnostics.Limiter(interval=10.0)
-        self._on_ended = self._ended  # one for all sessions, as each mention makes another
-
-    def welcome(
-        self, listener: Listener, service: Service, client: socket.socket, address: Address
-    ) -> None:
-        """Begin a client's session, or refuse it. Never raises: the listener goes on (P57)."""
-        try:
-            session_id = self._ids.make(service.utc_now())
-            try:
-                self._admission.enter(address, listener.route.allow)
-            except Refused as refused:
-                hang_up(client, refused.cause)
-                self._note_refusal(service, session_id, listener.address, address, refused)
-                return
-            try:
-                session = RelaySession(
-                    session_id=session_id,
-                    service=service,
-                    client=SocketLeg(client),
-                    client_address=address,
-                    listener=listener.address,
-                    nursery=self._nursery,
-                    on_ended=self._on_ended,
-                )
-            except BaseException:
-                self._admission.leave(address[0])
-                raise
-            self.housekeeper.add(session)
-            session.start()
-        except Exception as error:  # noqa: BLE001 - P57: one client never ends the server
-            client.close()
-            diagnostics.warn("session-not-begun", where=diagnostics.whereabouts(error))
-
-    def _ended(self, session: RelaySession) -> None:
-        self._admission.leave(session.client_host)
-        self.housekeeper.remove(session)
-
-    def end_all(self, reason: str) -> None:
-        """End all sessions."""
-        for session in list(self.housekeeper.sessions):
-            session.end(reason)
-
-    def _note_refusal(
-        self,
-        service: Service,
-        session_id: str,
-        listener: Address,
-        client: Address,
-        refused: Refused,
-    ) -> None:
-        now = diagnostics.now()
-        if self._told_refusals.passes(now):
-            diagnostics.warn(
-                "client-refused",
-                client=client[0],
-                cause=refused.cause,
-                unreported=self._told_refusals.suppressed(),
-            )
-        if self._recorded_refusals.passes(now):
-            service.record_refusal(session_id, client, listener, refused.cause)
 
 
 async def serve(
@@ -165,22 +85,23 @@ async def serve(
             for route, upstream, encryption in zip(routes, upstreams, encryptions, strict=True)
         }
         async with trio.open_nursery() as background, trio.open_nursery() as sessions:
-            server = _Server(sessions, limits)
-            background.start_soon(server.housekeeper.run)
+            reception = Reception(sessions, limits)
+            background.start_soon(reception.housekeeper.run)
             try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
-                        welcome = _welcome(server, listener, services[id(listener.route)])
+                        service = services[id(listener.route)]
+                        welcome = _welcome(reception, listener, service, accepting)
                         accepting.start_soon(acceptor.run, listener.socket, welcome)
                     task_status.started(listeners)
                     await stop.wait()
                     accepting.cancel_scope.cancel()
                 _close(listeners)
                 with trio.move_on_after(timeouts.drain):
-                    await server.housekeeper.empty()
+                    await reception.housekeeper.empty()
             finally:  # also if all of this is cancelled: most sessions have no task to see that
-                server.end_all("shutdown")
-            await server.housekeeper.empty()
+                reception.end_all("shutdown")
+            await reception.housekeeper.empty()
             background.cancel_scope.cancel()
     finally:
         _close(listeners)
@@ -188,10 +109,10 @@ async def serve(
 
 
 def _welcome(
-    server: _Server, listener: Listener, service: Service
+    reception: Reception, listener: Listener, service: Service, arriving: trio.Nursery
 ) -> Callable[[socket.socket, Address], None]:
     def welcome(client: socket.socket, address: Address) -> None:
-        server.welcome(listener, service, client, address)
+        reception.welcome(listener, service, arriving, client, address)
 
     return welcome
 
@@ -208,7 +129,12 @@ def _logs_keys(route: Route) -> bool:
 
 
 def _manner(route: Route) -> Manner:
-    return Manner(listen=route.listen.scheme, upstream=route.upstream.scheme, mode=route.stls)
+    return Manner(
+        listen=route.listen.scheme,
+        upstream=route.upstream.scheme,
+        mode=route.stls,
+        announce=route.proxy_to,
+    )
 
 
 async def _encryption(route: Route, timeouts: Timeouts) -> TlsEncryption:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from popproxy.pop3 import Session as Parser
 from popproxy.privacy import Policy, Recorder
 from popproxy.records import Endpoint, LegName, RoutePart
+from popproxy.relay.arrivals import Arrival
 from popproxy.relay.encryption import Encryption
 from popproxy.relay.loops import Address, plain_ip
 from popproxy.relay.observer import Observer
@@ -72,8 +73,7 @@ class Service:
     def begin(
         self,
         session_id: str,
-        client: Address,
-        listener: Address,
+        arrival: Arrival,
         server: Address | None,
         started: Moment,
         *,
@@ -83,14 +83,15 @@ class Service:
 
         Args:
             session_id: Its name.
-            client: Where the client connects from.
-            listener: Where it connected to.
+            arrival: Where the client comes from.
             server: Where it is relayed to, None if there is no connection.
             started: When the client connected.
             tls: Whether the client's leg is under TLS already.
         """
-        # P19: what TLS hides is told of later, by leg.
-        ends: list[tuple[LegName, Address | None]] = [("client", client), ("upstream", server)]
+        # P19: what TLS hides is told of later, by leg. What is between a client and a load balancer
+        # cannot be seen from here.
+        nearest = arrival.via or arrival.client
+        ends: list[tuple[LegName, Address | None]] = [("client", nearest), ("upstream", server)]
         exposed = [leg for leg, end in ends if end and not plain_ip(end[0]).is_loopback]
         observer = Observer(
             session_id=session_id,
@@ -102,9 +103,11 @@ class Service:
             require_log=self.policy.require_log,
         )
         observer.start(
-            client=_endpoint(client),
-            listener=_endpoint(listener),
+            client=_endpoint(arrival.client),
+            listener=_endpoint(arrival.listener),
             server=_endpoint(server) if server is not None else None,
+            via=_endpoint(arrival.via) if arrival.via is not None else None,
+            destination=_endpoint(arrival.destination) if arrival.destination is not None else None,
             route=self.route,
             notice=self.notice,
             rewrites=self.manner.names(),
@@ -116,18 +119,15 @@ class Service:
         """Give the present moment."""
         return Moment(self.utc_now(), self.clock())
 
-    def record_refusal(
-        self, session_id: str, client: Address, listener: Address, detail: str
-    ) -> None:
+    def record_refusal(self, session_id: str, arrival: Arrival, detail: str) -> None:
         """Record a session that is refused at once.
 
         Args:
             session_id: Its name.
-            client: Where the client connects from.
-            listener: Where it connected to.
+            arrival: Where the client comes from.
             detail: Why it is refused, in words.
         """
-        observer = self.begin(session_id, client, listener, None, self.now())
+        observer = self.begin(session_id, arrival, None, self.now())
         observer.finish("refused", detail, self.clock())
 
 

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import trio
 
-from popproxy.pop3 import Side
+from popproxy.pop3 import FindingCode, Side
+from popproxy.relay.announcing import Added, announcement
+from popproxy.relay.arrivals import Arrival
 from popproxy.relay.course import Course
 from popproxy.relay.encryption import Encryption
 from popproxy.relay.legs import Leg, LegLost
-from popproxy.relay.loops import Address
 from popproxy.relay.observer import Observer
 from popproxy.relay.opening import open_session
 from popproxy.relay.pumps import Pumps
@@ -35,13 +36,11 @@ class _Begun(NamedTuple):
     """What a session's first record tells of its beginning.
 
     Attributes:
-        client: Where the client connects from.
-        listener: Where it connected to.
+        arrival: Where the client comes from.
         at: When.
     """
 
-    client: Address
-    listener: Address
+    arrival: Arrival
     at: Moment
 
 
@@ -76,8 +75,7 @@ class RelaySession:
         session_id: str,
         service: Service,
         client: Leg,
-        client_address: Address,
-        listener: Address,
+        arrival: Arrival,
         nursery: trio.Nursery,
         on_ended: Callable[[RelaySession], None],
     ) -> None:
@@ -87,16 +85,15 @@ class RelaySession:
             session_id: Its name.
             service: What it shares with the other sessions of its route.
             client: The client's leg; the session closes it.
-            client_address: Where the client connects from.
-            listener: Where it connected to.
+            arrival: Where the client comes from.
             nursery: Where its tasks run, for as long as it has any.
             on_ended: Called once when it has ended: its end is recorded, its legs are closed.
         """
         self.id = session_id
-        self.client_host = client_address[0]
+        self.client_host = arrival.client[0]
         self._service = service
         self._course = Course(session_id, service, client, nursery, self)
-        self._begun: _Begun | None = _Begun(client_address, listener, service.now())
+        self._begun: _Begun | None = _Begun(arrival, service.now())
         self._on_ended = on_ended
         self._pumps: Pumps | None = None
         self._end_recorded = False
@@ -149,10 +146,19 @@ class RelaySession:
 
     async def _open(self) -> None:
         course = self._course
-        opened = await open_session(course)
+        how, begun = self._service.manner.announce, self._begun
+        said = announcement(how, begun.arrival) if how != "none" and begun is not None else b""
+        opened = await open_session(course, said)
         observer = self._record_start()
-        for part in opened.parts:
-            observer.tls(part, course.clock(), became="started")
+        for told in opened.told:
+            at = course.clock()
+            if isinstance(told, Added):
+                was, now = (told.line, b"") if told.side is Side.SERVER else (b"", told.line)
+                observer.rewritten(told.side, told.rule, was=was, now=now, seq=None, at=at)
+            elif isinstance(told, FindingCode):
+                observer.found(told, at, "upstream leg")
+            else:
+                observer.tls(told, at, became="started")
         if opened.failed is not None:
             observer.tls(opened.failed, course.clock(), became="failed")
         if opened.reason is None:
@@ -229,8 +235,7 @@ class RelaySession:
         assert begun is not None  # noqa: S101 - it is recorded once
         course.observer = self._service.begin(
             self.id,
-            begun.client,
-            begun.listener,
+            begun.arrival,
             course.server_address,
             begun.at,
             tls="client" in course.under_tls,

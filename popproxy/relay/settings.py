@@ -17,6 +17,11 @@ StlsMode = Literal["intercept", "pass", "hide"]
 speak TLS with each other and nothing is read; STLS is taken out of CAPA and refused."""
 
 
+Announce = Literal["none", "v1", "v2", "xclient"]
+"""How the server learns who the client is: not at all, by a PROXY header before anything else, in
+text or in binary, or by Dovecot's command XCLIENT."""
+
+
 def _no_authority() -> ListenerTls:
     return ListenerTls(authority=Path())
 
@@ -31,6 +36,9 @@ class Route:
         upstream: The server. Never taken from a client.
         allow: Networks whose clients are served; others are refused. Empty allows every client
             of a loopback address, and is not enough for any other address.
+        proxy_from: Networks of load balancers: their connections have to begin with a PROXY header
+            that says who the client is.
+        proxy_to: How the server learns who the client is.
         stls: What becomes of STLS on a listener that begins in the clear.
         listener_tls: How TLS is spoken with clients.
         upstream_tls: How TLS is spoken with the server.
@@ -40,6 +48,8 @@ class Route:
     listen: Url
     upstream: Url
     allow: tuple[Network, ...] = ()
+    proxy_from: tuple[Network, ...] = ()
+    proxy_to: Announce = "none"
     stls: StlsMode = "intercept"
     listener_tls: ListenerTls = field(default_factory=_no_authority)
     upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
@@ -66,6 +76,7 @@ class Timeouts:
     """How long each step may take, in seconds (P58).
 
     Attributes:
+        proxy_header: For a load balancer to say who the client is.
         resolve: To look the upstream's name up.
         connect: To connect to the upstream, over all of its addresses.
         handshake: For a TLS handshake.
@@ -75,6 +86,7 @@ class Timeouts:
         drain: For the sessions that are under way when the relay is told to stop.
     """
 
+    proxy_header: float = 5.0
     resolve: float = 5.0
     connect: float = 10.0
     handshake: float = 10.0

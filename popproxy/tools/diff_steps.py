@@ -78,7 +78,9 @@ class Session:
     def names(self) -> Iterator[str]:
         """Give the names and addresses of hosts that belong to this session."""
         if self.start is not None:
-            ends: tuple[Endpoint | None, ...] = (self.start.client, self.start.server)
+            start = self.start
+            ends: tuple[Endpoint | None, ...] = (start.client, start.server, start.via)
+            ends += (start.destination,)
             yield from (end.address for end in ends if end is not None)
             yield self.start.listener.address
             for url in (self.start.route.upstream, self.start.route.listen):

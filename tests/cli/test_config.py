@@ -408,7 +408,13 @@ def test_options_of_tls_go_for_every_route() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"insecure": True}, {"pin": ["sha256:" + "0" * 64]}, {"server_name": "a"}, {"sni": "a"}],
+    [
+        {"insecure": True},
+        {"pin": ["sha256:" + "0" * 64]},
+        {"server_name": "a"},
+        {"sni": "a"},
+        {"proxy_to": "v2"},
+    ],
 )
 def test_p32_what_is_about_one_server_goes_for_no_other(given: dict[str, object]) -> None:
     (key,) = given

@@ -53,6 +53,25 @@ def test_routes_are_made() -> None:
     assert made.allow == (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
 
 
+def test_who_the_client_is_is_made() -> None:
+    problems: list[Any] = []
+    plain, told = make_routes(
+        configured(
+            route(), route("pop3://127.0.0.1:1111", proxy_from=["192.0.2.10/32"], proxy_to="v2")
+        ),
+        problems,
+    )
+    assert problems == []
+    assert (plain.proxy_from, plain.proxy_to) == ((), "none")
+    assert (told.proxy_from, told.proxy_to) == ((ip_network("192.0.2.10/32"),), "v2")
+
+
+def test_a_load_balancer_that_is_no_network_is_named() -> None:
+    [mistake] = mistakes(route(proxy_from=["192.0.2.10/24"]))
+    assert "route.proxy_from" in mistake
+    assert "did you mean 192.0.2.0/24?" in mistake
+
+
 def test_defaults_make_the_relays_defaults() -> None:
     configuration = configured()
     assert make_limits(configuration) == Limits()

@@ -13,6 +13,7 @@ from popproxy.pop3 import FindingCode, Side
 from popproxy.privacy import Policy
 from popproxy.records import DataRecord, FindingRecord, GapRecord, Record, SessionEnd, WireRecord
 from popproxy.relay import observer as observer_module
+from popproxy.relay.arrivals import Arrival
 from popproxy.relay.diagnostics import Limiter
 from popproxy.relay.loops import Address
 from popproxy.relay.observer import Observer
@@ -90,14 +91,13 @@ def defective(part: str, trap: Trap) -> type[Service]:
         def begin(
             self,
             session_id: str,
-            client: Address,
-            listener: Address,
+            arrival: Arrival,
             server: Address | None,
             started: Moment,
             *,
             tls: bool = False,
         ) -> Observer:
-            observer = Service.begin(self, session_id, client, listener, server, started, tls=tls)
+            observer = Service.begin(self, session_id, arrival, server, started, tls=tls)
             name = "_parser" if part == "parser" else "_recorder"
             trapped = Trapped(getattr(observer, name), trap, PARTS[part])
             setattr(observer, name, trapped)

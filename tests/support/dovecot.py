@@ -72,11 +72,18 @@ service pop3-login {{
   inet_listener pop3s {{
     port = {tls_port}
   }}
+  inet_listener pop3_behind_proxy {{
+    port = {proxy_port}
+    haproxy = yes
+  }}
 }}
+haproxy_trusted_networks = 127.0.0.0/8
 service stats {{
   chroot =
 }}
 """
+_TRUSTS = "login_trusted_networks = 127.0.0.0/8\n"
+"""Whoever connects from there may say who the client is (XCLIENT), and counts as under TLS."""
 
 
 class Dovecot:
@@ -86,6 +93,7 @@ class Dovecot:
         host: Where it listens.
         port: Where it listens for POP3, which may go on under TLS by STLS.
         tls_port: Where it listens for TLS from the start.
+        proxy_port: Where it wants a PROXY header, and then POP3 as on `port`.
         ca_file: The certificate of the authority that signed its certificate.
         truncates: Whether it ends TLS without saying so.
         logins: How clients have to log in where their own choice in the clear fails.
@@ -95,12 +103,18 @@ class Dovecot:
     truncates = False
     logins: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self) -> None:
+    def __init__(self, *, trusts: bool = False) -> None:
+        """Start it and wait until it greets.
+
+        Args:
+            trusts: Whether clients of loopback may use XCLIENT.
+        """
         # pytest's directories are closed to other users, and Dovecot's processes are others.
         self._root = Path(tempfile.mkdtemp(prefix="popproxy-dovecot-"))
         self._root.chmod(0o755)
         self._numbers = count(1)
-        self.port, self.tls_port = free_ports(2)
+        self.port, self.tls_port, self.proxy_port = free_ports(3)
+        self._more = _TRUSTS if trusts else ""
         certificates = issue(self._root)
         self.ca_file = certificates.ca_file
         self._configure(certificates)
@@ -129,6 +143,7 @@ class Dovecot:
                 mechanisms=MECHANISMS,
                 port=self.port,
                 tls_port=self.tls_port,
+                proxy_port=self.proxy_port,
                 chain_file=certificates.chain_file,
                 key_file=certificates.key_file,
                 internal_user="dovecot" if as_root else me.pw_name,
@@ -137,6 +152,7 @@ class Dovecot:
                 mail_uid=mail.pw_uid,
                 mail_gid=mail.pw_gid,
             )
+            + self._more
         )
 
     def _greets(self) -> bool:

@@ -12,7 +12,7 @@ import trio
 from popproxy.privacy import Policy
 from popproxy.relay import Limits, Listener, Route, Timeouts, parse_url, serve
 from popproxy.relay.legs import SocketLeg
-from popproxy.relay.settings import Network, StlsMode
+from popproxy.relay.settings import Announce, Network, StlsMode
 from popproxy.relay.url import Scheme
 from popproxy.tls.settings import ListenerTls, UpstreamTls
 from tests.support.relaying import KeepingHub
@@ -92,6 +92,8 @@ async def serving(
     *,
     listen: str = "pop3://127.0.0.1:0",
     allow: tuple[Network, ...] = (),
+    proxy_from: tuple[Network, ...] = (),
+    proxy_to: Announce = "none",
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     policy: Policy | None = None,
@@ -115,6 +117,8 @@ async def serving(
             listen=parse_url(listen, listener=True),
             upstream=parse_url(f"{speak}://127.0.0.1:{upstream.getsockname()[1]}", listener=False),
             allow=allow,
+            proxy_from=proxy_from,
+            proxy_to=proxy_to,
             stls=stls,
             listener_tls=listener_tls or ListenerTls(authority=Path("/nonexistent")),
             upstream_tls=upstream_tls or UpstreamTls(),

@@ -19,6 +19,7 @@ PACKAGES = {
     "fetchmail": "fetchmail",
     "gcc": "gcc",
     "getmail": "getmail6",
+    "haproxy": "haproxy",
     "mpop": "mpop",
     "mutt": "mutt",
     "openssl": "openssl",

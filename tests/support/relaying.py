@@ -14,6 +14,7 @@ import trio.testing
 from popproxy.privacy import Policy
 from popproxy.records import GapRecord, Record, RoutePart, SessionEnd, SessionStart
 from popproxy.relay import Limits, Timeouts, notice
+from popproxy.relay.arrivals import Arrival
 from popproxy.relay.encryption import Encryption
 from popproxy.relay.housekeeping import Housekeeper
 from popproxy.relay.memory import CAPACITY, MemoryLeg, memory_legs
@@ -200,8 +201,7 @@ async def relayed(
                     encryption=encryption,
                 ),
                 client=leg,
-                client_address=CLIENT,
-                listener=LISTENER,
+                arrival=Arrival(CLIENT, LISTENER),
                 nursery=nursery,
                 on_ended=end,
             )

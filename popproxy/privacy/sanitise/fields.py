@@ -260,6 +260,8 @@ RULES: Final[dict[str, Rule]] = {
     "SessionStart.client": _part,
     "SessionStart.server": _part,
     "SessionStart.listener": _part,
+    "SessionStart.via": _part,
+    "SessionStart.destination": _part,
     "SessionStart.route": _part,
     "SessionStart.policy": _part,
     "SessionStart.notice": lambda fields, _: fields.notice,
