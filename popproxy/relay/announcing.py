@@ -73,16 +73,17 @@ async def one_line(server: Leg) -> bytes:
     return line
 
 
-def announcement(how: Announce, arrival: Arrival) -> bytes:
+def announcement(how: Announce, arrival: Arrival, session_id: str) -> bytes:
     """Make what tells the server who the client is.
 
     Args:
         how: The route's way; not `none`.
         arrival: The client.
+        session_id: The session's name, for the server's log.
     """
     if how == "v1" or how == "v2":
         return write_header(how, arrival.client, arrival.destination or arrival.listener)
-    return write_xclient(arrival.client)
+    return write_xclient(arrival.client, session_id)
 
 
 async def send_header(course: Course, header: bytes) -> Added:

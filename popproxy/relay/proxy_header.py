@@ -205,13 +205,15 @@ def write_header(version: Version, source: Address, destination: Address) -> byt
     return _V2 + fixed + addresses
 
 
-def write_xclient(source: Address) -> bytes:
+def write_xclient(source: Address, session_id: str) -> bytes:
     """Make the command by which Dovecot learns who the client is.
 
     Args:
         source: Where the client connects from.
+        session_id: What the session is to be called in Dovecot's log; 64 characters at most.
     """
-    return f"XCLIENT ADDR={_ip(source[0])} PORT={source[1]}\r\n".encode("ascii")
+    line = f"XCLIENT ADDR={_ip(source[0])} PORT={source[1]} SESSION={session_id}\r\n"
+    return line.encode("ascii")
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address:

@@ -146,8 +146,9 @@ class RelaySession:
 
     async def _open(self) -> None:
         course = self._course
-        how, begun = self._service.manner.announce, self._begun
-        said = announcement(how, begun.arrival) if how != "none" and begun is not None else b""
+        how, said = self._service.manner.announce, b""
+        if how != "none" and self._begun is not None:
+            said = announcement(how, self._begun.arrival, self.id)
         opened = await open_session(course, said)
         observer = self._record_start()
         for told in opened.told:

@@ -192,5 +192,6 @@ def test_headers_are_written_in_the_family_of_both_ends() -> None:
 
 
 def test_xclient_is_written_as_dovecot_reads_it() -> None:
-    assert write_xclient(("192.0.2.1", 40_000)) == b"XCLIENT ADDR=192.0.2.1 PORT=40000\r\n"
-    assert write_xclient(("fe80::1%lo", 1)) == b"XCLIENT ADDR=fe80::1 PORT=1\r\n"
+    said = write_xclient(("192.0.2.1", 40_000), "one")
+    assert said == b"XCLIENT ADDR=192.0.2.1 PORT=40000 SESSION=one\r\n"
+    assert write_xclient(("fe80::1%lo", 1), "2") == b"XCLIENT ADDR=fe80::1 PORT=1 SESSION=2\r\n"

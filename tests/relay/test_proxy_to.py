@@ -23,7 +23,7 @@ from tests.support.relaying import KeepingHub, read_all, relayed
 from tests.support.tls_peers import tls_serving
 
 GREETING = b"+OK [XCLIENT] ready\r\n"
-XCLIENT = b"XCLIENT ADDR=127.0.0.1 PORT=40000\r\n"
+XCLIENT = b"XCLIENT ADDR=127.0.0.1 PORT=40000 SESSION=20111029t223746-aaa0001\r\n"
 TOLD = Manner(listen="pop3", upstream="pop3", mode="pass", announce="xclient")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.support.ports import free_ports
+from tests.support.ports import free_ports, greets
 from tests.support.programs import find
 from tests.support.waiting import PATIENCE, until
 
@@ -26,7 +26,7 @@ def _configuration(port: int, recorders: Sequence[int]) -> str:
     text = text.replace("inter 10s fastinter 1s", "inter 100ms")
     # So that each test's clients, which are few, come to all recorders.
     text = text.replace("balance source\n    hash-type consistent\n", "balance roundrobin\n")
-    text, servers = re.subn(r" +server \w+ \S+\n", "", text)
+    text, servers = re.subn(r"^    server \w+ \S+\n", "", text, flags=re.MULTILINE)
     assert servers == 2
     named = "".join(
         f"    server recorder{number} 127.0.0.1:{recorder}\n"
@@ -43,7 +43,7 @@ class HAProxy:
     """
 
     def __init__(self, home: Path, recorders: Sequence[int]) -> None:
-        """Start it and wait until all its servers are up.
+        """Start it and wait until a server greets through it.
 
         Args:
             home: A directory of its own.
@@ -63,6 +63,12 @@ class HAProxy:
                 stdout=log,
                 stderr=log,
             )
+        try:
+            until(lambda: greets("127.0.0.1", self.port), "a greeting through HAProxy")
+        except AssertionError as failure:
+            self.stop()
+            failure.add_note(self.log)
+            raise
 
     @property
     def log(self) -> str:
@@ -78,6 +84,15 @@ class HAProxy:
 
         until(look, f"{pattern} in HAProxy's log")
 
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
     def __enter__(self) -> HAProxy:
         return self
 
@@ -87,11 +102,6 @@ class HAProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self.stop()
         if error is not None:
             error.add_note(f"HAProxy said:\n{self.log}")

@@ -54,6 +54,7 @@ class Proxy:
         listen: str = "pop3",
         speak: str = "pop3",
         server: str = "127.0.0.1",
+        at: int = 0,
     ) -> None:
         """Start it and wait until it listens.
 
@@ -66,6 +67,7 @@ class Proxy:
             listen: The scheme of its listener.
             speak: The scheme of its upstream.
             server: The upstream's name.
+            at: The port of its listener; 0 for a free one.
         """
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ class Proxy:
                     "run",
                     *_AS_ROOT,
                     "--listen",
-                    f"{listen}://127.0.0.1:0",
+                    f"{listen}://127.0.0.1:{at}",
                     "--upstream",
                     f"{speak}://{server}:{upstream}",
                     *map(str, options),
