@@ -14,12 +14,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import click
 import trio
 
-from popproxy.cli import outputs, wiring, wiring_tls
+from popproxy.cli import outputs, reload, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal
 from popproxy.cli.diagnostics import Diagnostics
@@ -33,24 +32,19 @@ from popproxy.cli.privileges import (
     forbid_core_dumps,
     wanted_identity,
 )
-from popproxy.cli.sources import read_all
+from popproxy.cli.reload import Reloader, Source, Wanted
 from popproxy.diagnostics import load, on_first_use
-from popproxy.privacy import Policy
 from popproxy.relay import (
     CannotListen,
-    Limits,
     Listener,
+    Relay,
     RelayError,
-    Route,
-    Timeouts,
     Url,
     encryption,
     notice,
-    serve,
 )
-from popproxy.sinks import Hub
+from popproxy.sinks import Generations
 from popproxy.sinks.turns import share_interpreter
-from popproxy.tls import key_log
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.settings import ListenerTls
 
@@ -63,23 +57,19 @@ class Plan:
     """Everything that a run needs, checked.
 
     Attributes:
-        routes: The routes.
-        policy: How sessions are recorded.
-        limits: The relay's limits.
-        timeouts: The relay's time-outs.
-        hub: Takes the records.
+        source: Where the configuration comes from.
+        wanted: What it asks for.
+        outputs: Take the records.
         identity: The user to become once listening, if any.
         diagnostics: Where to speak.
         silent_listeners: Whether not to say where it listens.
         attended: Whether a person looks on from a terminal. SIGHUP then means that the terminal
-            is gone, and ends the run; otherwise it means to open files anew.
+            is gone, and ends the run; otherwise it means to open files and read settings anew.
     """
 
-    routes: Sequence[Route]
-    policy: Policy
-    limits: Limits
-    timeouts: Timeouts
-    hub: Hub
+    source: Source
+    wanted: Wanted
+    outputs: Generations
     identity: Identity | None
     diagnostics: Diagnostics
     silent_listeners: bool = False
@@ -92,31 +82,24 @@ def run(invocation: Invocation, context: click.Context) -> int:
     Raises:
         CommandError: Something is wrong that a person can mend.
     """
-    configuration = read_all(invocation.env, context, wiring.check)
+    configuration = reload.read(invocation.env, context)
     log = configuration.settings.log
     invocation.color, invocation.log_level = log.color, log.level
-    if not configuration.settings.route:
-        raise CommandError(
-            "no upstream server is named",
-            hint=(
-                "popproxy run --upstream pop3s://pop.example.org stands in front of that server.\n"
-                "Without a server at hand, popproxy demo shows how it works."
-            ),
-            status=Status.USAGE,
-        )
     identity = wanted_identity(configuration.settings.process.user)
     forbid_core_dumps()
-    with acting_as(identity):
-        sinks = outputs.make_sinks(configuration, invocation.env)
-        if keys := configuration.settings.tls.keys:
-            _prepare_key_log(Path(keys))
     home = {"HOME": identity.home} if identity is not None else invocation.env
+    source = Source(
+        env=invocation.env,
+        context=context,
+        key=os.urandom(32),
+        authority=authority_directory(home),
+    )
+    with acting_as(identity):
+        wanted = reload.wanted(source, configuration)
     plan = Plan(
-        routes=wiring.make_routes(configuration, [], authority_directory(home)),
-        policy=wiring.make_policy(configuration),
-        limits=wiring.make_limits(configuration),
-        timeouts=wiring.make_timeouts(configuration),
-        hub=Hub(sinks, required=configuration.settings.record.require_log),
+        source=source,
+        wanted=wanted,
+        outputs=Generations(wanted.sinks, required=wanted.required),
         identity=identity,
         diagnostics=make_diagnostics(configuration, invocation.env),
         # Programs read the line; a person who asked for quiet does not want it.
@@ -125,7 +108,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
     )
     for warning in outputs.warnings(configuration):
         plan.diagnostics.announce("output_warning", warning, level="warning")
-    for warning in wiring_tls.warnings(plan.routes):
+    for warning in wiring_tls.warnings(wanted.routes):
         plan.diagnostics.announce("tls_warning", warning, level="warning")
     if os.geteuid() == 0 and identity is None:
         plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
@@ -136,13 +119,6 @@ def run(invocation: Invocation, context: click.Context) -> int:
     finally:
         plan.diagnostics.close()
     return Status.DONE
-
-
-def _prepare_key_log(path: Path) -> None:
-    try:
-        key_log.prepare(path)
-    except TlsSetupError as error:
-        raise wiring_tls.setup_error(error) from None
 
 
 def make_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> Diagnostics:
@@ -166,15 +142,22 @@ async def relay(plan: Plan) -> None:
     """
     stop = trio.Event()
     deadline = None
+    relaying = Relay(plan.wanted.terms(plan.outputs.hub))
+    reloader = Reloader(
+        plan.source, plan.wanted.configuration, relaying, plan.outputs, partial(_say_new, plan)
+    )
     with trio.CancelScope() as scope, trio.open_signal_receiver(*_signals()) as received:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_obey, received, stop, scope, plan)
-                await _serve(plan, stop)
+                nursery.start_soon(_obey, received, stop, scope, plan, reloader)
+                nursery.start_soon(reloader.run)
+                await _serve(plan, relaying, stop)
                 nursery.cancel_scope.cancel()
         finally:
             deadline = AT_ONCE if scope.cancel_called else None
-            lost = await (plan.hub.aclose() if deadline is None else plan.hub.aclose(deadline))
+            lost = await (
+                plan.outputs.aclose() if deadline is None else plan.outputs.aclose(deadline)
+            )
             if lost:
                 plan.diagnostics.announce(
                     "records_lost",
@@ -189,11 +172,15 @@ def _signals() -> list[signal.Signals]:
 
 
 async def _obey(
-    received: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope, plan: Plan
+    received: AsyncIterator[int],
+    stop: trio.Event,
+    scope: trio.CancelScope,
+    plan: Plan,
+    reloader: Reloader,
 ) -> None:
     async for number in received:
         if number == signal.SIGHUP and not plan.attended:
-            plan.hub.reopen()
+            reloader.request()
         elif not stop.is_set():
             stop.set()
             plan.diagnostics.announce(
@@ -203,18 +190,12 @@ async def _obey(
             scope.cancel()
 
 
-async def _serve(plan: Plan, stop: trio.Event) -> None:
-    ready = _Ready(partial(_started, plan))
+async def _serve(plan: Plan, relaying: Relay, stop: trio.Event) -> None:
     try:
-        await serve(
-            plan.routes,
-            hub=plan.hub,
-            policy=plan.policy,
-            limits=plan.limits,
-            timeouts=plan.timeouts,
+        await relaying.run(
             stop=stop,
             bound=partial(_give_up_root, plan),
-            task_status=ready,
+            task_status=_Ready(partial(_started, plan)),
         )
     except TlsSetupError as error:
         raise wiring_tls.setup_error(error) from None
@@ -240,22 +221,25 @@ def _give_up_root(plan: Plan) -> None:
         # What is imported late must be here before the right to read it may be gone.
         load()
         "".encode("idna")
-        if any(wiring_tls.Legs.of(route).any for route in plan.routes):
-            encryption.load()
+        encryption.load()  # also without TLS now: a reload may bring it
     become(plan.identity)
 
 
 def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
-    recorded = notice(plan.policy).partition(": ")[2]
-    plan.diagnostics.announce(
-        "recording", f"mail is being recorded: {recorded}", notice=notice(plan.policy)
-    )
+    said = notice(plan.wanted.policy)
+    recorded = said.partition(": ")[2]
+    plan.diagnostics.announce("recording", f"mail is being recorded: {recorded}", notice=said)
     if not plan.silent_listeners:
         say_listening(plan.diagnostics, listeners)
     if is_terminal(sys.stderr) and plan.diagnostics.form == "console":
         first = listeners[0]
         say_waiting(plan.diagnostics, first.url, first.route.listener_tls)
     load()  # not earlier: whoever waits for the line above need not wait for structlog
+
+
+def _say_new(plan: Plan, listeners: Sequence[Listener]) -> None:
+    if not plan.silent_listeners:
+        say_listening(plan.diagnostics, listeners)
 
 
 _SECURITY = {"pop3": "no encryption", "pop3+stls": "STARTTLS", "pop3s": "SSL/TLS"}

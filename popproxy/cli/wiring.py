@@ -250,7 +250,17 @@ def make_timeouts(configuration: Configuration) -> Timeouts:
     )
 
 
-def make_policy(configuration: Configuration) -> Policy:
-    """Make the recorder's policy; pseudonyms get a key of this run's own."""
+def make_policy(configuration: Configuration, key: bytes = b"") -> Policy:
+    """Make the recorder's policy.
+
+    Args:
+        configuration: The settings.
+        key: The key of pseudonyms; one of the policy's own if it is empty.
+    """
     record = configuration.settings.record
-    return Policy(body=record.body, mask_users=record.mask_users, require_log=record.require_log)
+    return Policy(
+        body=record.body,
+        mask_users=record.mask_users,
+        require_log=record.require_log,
+        pseudonym_key=key,
+    )

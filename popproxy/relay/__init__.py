@@ -7,7 +7,8 @@ between them turns what passes into records (see `popproxy.relay.observer`).
 from popproxy.relay.binding import Listener
 from popproxy.relay.errors import CannotListen, RelayError, RouteError
 from popproxy.relay.notice import notice
-from popproxy.relay.server import serve
+from popproxy.relay.server import Relay, serve
+from popproxy.relay.services import Terms
 from popproxy.relay.settings import Limits, Network, Route, Timeouts
 from popproxy.relay.url import Url, UrlError, parse_url
 
@@ -16,9 +17,11 @@ __all__ = [
     "Limits",
     "Listener",
     "Network",
+    "Relay",
     "RelayError",
     "Route",
     "RouteError",
+    "Terms",
     "Timeouts",
     "Url",
     "UrlError",

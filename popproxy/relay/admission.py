@@ -25,9 +25,13 @@ class Refused(Exception):  # noqa: N818 - it says what the client is
 
 
 class Admission:
-    """Counts the clients that are in, and decides about the next."""
+    """Counts the clients that are in, and decides about the next.
 
-    __slots__ = ("_by_address", "_limits", "_total")
+    Attributes:
+        limits: How many are let in; may be changed at any time.
+    """
+
+    __slots__ = ("_by_address", "_total", "limits")
 
     def __init__(self, limits: Limits) -> None:
         """Begin with nobody in.
@@ -35,7 +39,7 @@ class Admission:
         Args:
             limits: How many are let in.
         """
-        self._limits = limits
+        self.limits = limits
         self._total = 0
         self._by_address: Counter[str] = Counter()
 
@@ -45,7 +49,7 @@ class Admission:
         Raises:
             Refused: There are too many.
         """
-        if self._total >= self._limits.connections:
+        if self._total >= self.limits.connections:
             raise Refused("too many connections, try again later", by_number=True)
         self._total += 1
 
@@ -67,7 +71,7 @@ class Admission:
         if allow and not is_among(client[0], allow):
             raise Refused("clients of your network are not served here")
         self.hold()
-        if self._by_address[client[0]] >= self._limits.connections_per_client:
+        if self._by_address[client[0]] >= self.limits.connections_per_client:
             self.let_go()
             raise Refused("too many connections from your address", by_number=True)
         self._by_address[client[0]] += 1

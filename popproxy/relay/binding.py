@@ -82,13 +82,26 @@ async def _addresses(route: Route, resolve: float) -> list[tuple[int, Any]]:
         ) from None
     addresses = list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
     for _, address in addresses:
-        if not plain_ip(str(address[0])).is_loopback and not route.allow:
-            raise RouteError(
-                f"route {route.name} listens on {route.listen}, which other machines can reach:"
-                ' say whose clients are served, e.g. allow = ["192.168.1.0/24"], or listen on'
-                " 127.0.0.1"
-            )
+        refuse_strangers(route, str(address[0]))
     return addresses
+
+
+def refuse_strangers(route: Route, host: str) -> None:
+    """Refuse an address that is open to other machines, if nobody said whom it is for (P67).
+
+    Args:
+        route: The route that listens there.
+        host: The numeric address.
+
+    Raises:
+        RouteError: It is.
+    """
+    if not plain_ip(host).is_loopback and not route.allow:
+        raise RouteError(
+            f"route {route.name} listens on {route.listen}, which other machines can reach:"
+            ' say whose clients are served, e.g. allow = ["192.168.1.0/24"], or listen on'
+            " 127.0.0.1"
+        )
 
 
 def _open(route: Route, addresses: list[tuple[int, Any]], others: list[Listener]) -> list[Listener]:

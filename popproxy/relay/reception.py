@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Sequence
 
 import trio
@@ -17,6 +18,7 @@ from popproxy.relay.ids import SessionIds
 from popproxy.relay.legs import SocketLeg
 from popproxy.relay.loops import Address, plain_ip
 from popproxy.relay.proxy_header import BadHeader
+from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession
 from popproxy.relay.settings import Limits, Network, Route
@@ -43,11 +45,32 @@ class Reception:
         self.housekeeper = Housekeeper()
         self._nursery = sessions
         self._admission = Admission(limits)
+        self._users: Counter[RecordHub] = Counter()  # sessions, and clients that are introduced
+        self._hub_left = trio.Event()
         self._ids = SessionIds()
         self._recorded_refusals = diagnostics.Limiter(interval=1.0, burst=REFUSALS_RECORDED)
         self._told_refusals = diagnostics.Limiter(interval=10.0)
         self._told_headers = diagnostics.Limiter(interval=10.0)
         self._on_ended = self._ended  # one for all sessions, as each mention makes another
+
+    def limit(self, limits: Limits) -> None:
+        """Let in others than before; whoever is in stays."""
+        self._admission.limits = limits
+
+    async def unused(self, hub: RecordHub) -> None:
+        """Wait until nobody who is in, or about to be, has to do with a hub."""
+        while self._users[hub]:
+            await self._hub_left.wait()
+
+    def _use(self, hub: RecordHub) -> None:
+        self._users[hub] += 1
+
+    def _leave(self, hub: RecordHub) -> None:
+        self._users[hub] -= 1
+        if not self._users[hub]:
+            del self._users[hub]
+            self._hub_left.set()
+            self._hub_left = trio.Event()
 
     def welcome(
         self,
@@ -77,6 +100,7 @@ class Reception:
             except Refused as refused:
                 self._refuse(service, client, arrival, refused)
                 return
+            self._use(service.hub)
             arriving.start_soon(self._introduce, route, service, client, arrival)
         except Exception as error:  # noqa: BLE001 - P57: one client never ends the server
             _give_up(client, error)
@@ -104,6 +128,8 @@ class Reception:
         except BaseException:
             _close_socket(client)
             raise
+        finally:
+            self._leave(service.hub)
 
     def _admit(
         self,
@@ -131,10 +157,12 @@ class Reception:
         except BaseException:
             self._admission.leave(host)
             raise
+        self._use(service.hub)
         self.housekeeper.add(session)
         session.start()
 
     def _ended(self, session: RelaySession) -> None:
+        self._leave(session.hub)
         self._admission.leave(session.client_host)
         self.housekeeper.remove(session)
 

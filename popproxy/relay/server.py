@@ -1,28 +1,30 @@
-"""The relay as a whole: routes in, sessions out, until it is told to stop."""
+"""The relay as a whole: routes in, sessions out, until it is told to stop.
+
+While it runs it can be told other terms (`Relay.replace`): everything that can fail is done first,
+beside what is being served, and then all of it is put in place at once. A listener that stays keeps
+its very socket, so that no client finds the port closed in between; sessions go on with the terms
+that they began with.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
 from popproxy.privacy import Policy
-from popproxy.records import RoutePart
-from popproxy.relay import diagnostics
 from popproxy.relay.accepting import Acceptor
-from popproxy.relay.binding import Listener, open_listeners
-from popproxy.relay.encryption import TlsEncryption
-from popproxy.relay.errors import RouteError
-from popproxy.relay.loops import Address, OwnAddresses
-from popproxy.relay.notice import notice
+from popproxy.relay.binding import Listener, open_listeners, refuse_strangers
+from popproxy.relay.errors import RelayError
+from popproxy.relay.loops import Address
 from popproxy.relay.reception import Reception
 from popproxy.relay.record_hub import RecordHub
-from popproxy.relay.rules import Manner
 from popproxy.relay.service import Service
+from popproxy.relay.services import Terms, services_for
 from popproxy.relay.settings import Limits, Route, Timeouts
-from popproxy.relay.upstream import Unreachable, Upstream
-from popproxy.tls.settings import UpstreamTls
+from popproxy.relay.url import Url
 
 
 async def serve(
@@ -42,138 +44,220 @@ async def serve(
         routes: Where to listen, and where each listener's sessions lead to.
         hub: Takes the records; the caller closes it afterwards.
         policy: How sessions are recorded.
-        stop: When set, no more clients are accepted; sessions get `timeouts.drain` seconds to end
-            by themselves, then they are ended with the reason `shutdown` (P63).
+        stop: As for `Relay.run`.
         limits: How much is served at once.
         timeouts: How long things may take.
-        bound: Called when the listeners are bound, before anything else is done: root can be given
-            up then (P70).
-        task_status: Started with the open listeners, whose `url` tells the port.
+        bound: As for `Relay.run`.
+        task_status: As for `Relay.run`.
 
     Raises:
         CannotListen: An address cannot be listened on.
         RouteError: A route cannot work, because it leads back to popproxy, for example.
         TlsSetupError: A route's settings of TLS cannot be used.
     """
-    limits = limits or Limits()
-    timeouts = timeouts or Timeouts()
-    own = OwnAddresses()
-    upstreams = [Upstream(route.upstream, timeouts, own) for route in routes]
-    listeners = await open_listeners(routes, timeouts.resolve)
-    acceptor = Acceptor()
-    try:
-        if bound is not None:
-            bound()
-        own.listens(listener.address for listener in listeners)
-        for route, upstream in zip(routes, upstreams, strict=True):
-            await _refuse_loop(route, upstream, own)
-        encryptions = [await _encryption(route, timeouts) for route in routes]
-        services = {
-            id(route): Service(
-                route=RoutePart(
-                    name=route.name, listen=str(route.listen), upstream=str(route.upstream)
-                ),
-                connector=upstream,
-                hub=hub,
-                policy=policy,
-                notice=notice(policy, keys_logged=_logs_keys(route)),
-                manner=_manner(route),
-                encryption=encryption,
-                limits=limits,
-                timeouts=timeouts,
-            )
-            for route, upstream, encryption in zip(routes, upstreams, encryptions, strict=True)
-        }
-        async with trio.open_nursery() as background, trio.open_nursery() as sessions:
-            reception = Reception(sessions, limits)
-            background.start_soon(reception.housekeeper.run)
-            try:
-                async with trio.open_nursery() as accepting:
-                    for listener in listeners:
-                        service = services[id(listener.route)]
-                        welcome = _welcome(reception, listener, service, accepting)
-                        accepting.start_soon(acceptor.run, listener.socket, welcome)
-                    task_status.started(listeners)
-                    await stop.wait()
-                    accepting.cancel_scope.cancel()
-                _close(listeners)
-                with trio.move_on_after(timeouts.drain):
-                    await reception.housekeeper.empty()
-            finally:  # also if all of this is cancelled: most sessions have no task to see that
-                reception.end_all("shutdown")
-            await reception.housekeeper.empty()
-            background.cancel_scope.cancel()
-    finally:
-        _close(listeners)
-        acceptor.close()
+    terms = Terms(
+        routes=routes,
+        hub=hub,
+        policy=policy,
+        limits=limits or Limits(),
+        timeouts=timeouts or Timeouts(),
+    )
+    await Relay(terms).run(stop=stop, bound=bound, task_status=task_status)
 
 
-def _welcome(
-    reception: Reception, listener: Listener, service: Service, arriving: trio.Nursery
-) -> Callable[[socket.socket, Address], None]:
-    def welcome(client: socket.socket, address: Address) -> None:
-        reception.welcome(listener, service, arriving, client, address)
+class _Place:
+    """A listener that is being served."""
 
-    return welcome
+    __slots__ = ("listener", "scope", "service")
+
+    def __init__(self, listener: Listener, service: Service) -> None:
+        self.listener = listener
+        self.service = service
+        self.scope = trio.CancelScope()
 
 
-def _close(listeners: Sequence[Listener]) -> None:
+class Relay:
+    """Relays sessions, by terms that can be replaced while it does."""
+
+    def __init__(self, terms: Terms) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            terms: What the first sessions are served by.
+        """
+        self._terms = terms
+        self._places: list[_Place] = []
+        self._acceptor: Acceptor | None = None
+        self._reception: Reception | None = None
+        self._accepting: trio.Nursery | None = None  # while clients are accepted
+
+    async def run(
+        self,
+        *,
+        stop: trio.Event,
+        bound: Callable[[], None] | None = None,
+        task_status: trio.TaskStatus[list[Listener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Relay and record sessions until told to stop; can be called once.
+
+        Args:
+            stop: When set, no more clients are accepted; sessions get `timeouts.drain` seconds to
+                end by themselves, then they are ended with the reason `shutdown` (P63).
+            bound: Called when the listeners are bound, before anything else is done: root can be
+                given up then (P70).
+            task_status: Started with the open listeners, whose `url` tells the port.
+
+        Raises:
+            CannotListen: An address cannot be listened on.
+            RouteError: A route cannot work, because it leads back to popproxy, for example.
+            TlsSetupError: A route's settings of TLS cannot be used.
+        """
+        terms = self._terms
+        listeners = await open_listeners(terms.routes, terms.timeouts.resolve)
+        self._acceptor = Acceptor()
+        try:
+            if bound is not None:
+                bound()
+            services = await services_for(terms, listeners)
+            self._places = [_Place(one, services[id(one.route)]) for one in listeners]
+            async with trio.open_nursery() as background, trio.open_nursery() as sessions:
+                reception = self._reception = Reception(sessions, terms.limits)
+                background.start_soon(reception.housekeeper.run)
+                try:
+                    async with trio.open_nursery() as self._accepting:
+                        for place in self._places:
+                            self._accepting.start_soon(self._accept, place)
+                        task_status.started(listeners)
+                        await stop.wait()
+                        self._accepting.cancel_scope.cancel()
+                        self._accepting = None
+                    self._close()
+                    with trio.move_on_after(self._terms.timeouts.drain):
+                        await reception.housekeeper.empty()
+                finally:  # also if all of this is cancelled: most sessions have no task to see that
+                    self._accepting = None
+                    reception.end_all("shutdown")
+                await reception.housekeeper.empty()
+                background.cancel_scope.cancel()
+        finally:
+            _close(listeners)
+            self._close()
+            self._acceptor.close()
+
+    async def replace(self, terms: Terms) -> list[Listener]:
+        """Serve sessions that begin from now on by other terms, or leave everything as it is.
+
+        Listeners are known by the host and port that their route names; those that stay keep their
+        sockets. Files of certificates are read anew. Only one call may be under way.
+
+        Args:
+            terms: The other terms.
+
+        Returns:
+            The listeners that are new.
+
+        Raises:
+            CannotListen: As for `run`.
+            RouteError: As for `run`.
+            TlsSetupError: As for `run`.
+            RelayError: The relay accepts no clients, because it is about to end.
+        """
+        staying, wanted = _matched(self._places, terms.routes)
+        for route, places in staying:
+            for place in places:
+                refuse_strangers(route, place.listener.address[0])
+        opened = await open_listeners(wanted, terms.timeouts.resolve)
+        try:
+            kept = [
+                (place, _under(place.listener, route))
+                for route, places in staying
+                for place in places
+            ]
+            services = await services_for(terms, [one for _, one in kept] + opened)
+            accepting, reception = self._at_work()
+        except BaseException:
+            _close(opened)
+            raise
+        # Nothing waits from here on, and nothing fails: it is all of it, or nothing.
+        self._terms = terms
+        reception.limit(terms.limits)
+        for place, listener in kept:
+            place.listener, place.service = listener, services[id(listener.route)]
+        stays = {place for place, _ in kept}
+        for place in self._places:
+            if place not in stays:
+                place.scope.cancel()
+                _close([place.listener])
+        added = [_Place(listener, services[id(listener.route)]) for listener in opened]
+        self._places = [place for place, _ in kept] + added
+        for place in added:
+            accepting.start_soon(self._accept, place)
+        return opened
+
+    def _at_work(self) -> tuple[trio.Nursery, Reception]:
+        if self._accepting is None or self._reception is None:
+            raise RelayError("popproxy is about to end, and takes no new settings")
+        return self._accepting, self._reception
+
+    async def unused(self, hub: RecordHub) -> None:
+        """Wait until no session, nor a client that is about to begin one, has to do with a hub.
+
+        Args:
+            hub: One that new sessions do not get any more.
+        """
+        if self._reception is not None:
+            await self._reception.unused(hub)
+
+    async def _accept(self, place: _Place) -> None:
+        assert self._acceptor is not None  # noqa: S101 - says so to the type checker
+        assert self._reception is not None  # noqa: S101
+        assert self._accepting is not None  # noqa: S101
+        reception, arriving = self._reception, self._accepting
+
+        def welcome(client: socket.socket, address: Address) -> None:
+            reception.welcome(place.listener, place.service, arriving, client, address)
+
+        with place.scope:
+            await self._acceptor.run(place.listener.socket, welcome)
+
+    def _close(self) -> None:
+        _close(place.listener for place in self._places)
+
+
+def _matched(
+    places: Sequence[_Place], routes: Sequence[Route]
+) -> tuple[list[tuple[Route, list[_Place]]], list[Route]]:
+    """Find the listeners that stay, by route, and the routes that have none yet.
+
+    Two routes may both have asked for any free port of a host: they are taken in their order.
+    """
+    free: dict[tuple[str, int], list[list[_Place]]] = {}
+    by_route: dict[int, list[_Place]] = {}
+    for place in places:
+        route = place.listener.route
+        if id(route) not in by_route:
+            by_route[id(route)] = []
+            free.setdefault((route.listen.host, route.listen.port), []).append(by_route[id(route)])
+        by_route[id(route)].append(place)
+    staying: list[tuple[Route, list[_Place]]] = []
+    wanted: list[Route] = []
+    for route in routes:
+        found = free.get((route.listen.host, route.listen.port))
+        if found:
+            staying.append((route, found.pop(0)))
+        else:
+            wanted.append(route)
+    return staying, wanted
+
+
+def _under(listener: Listener, route: Route) -> Listener:
+    """Give a listener under another route."""
+    url = Url(route.listen.scheme, listener.url.host, listener.url.port)
+    return dataclasses.replace(listener, route=route, url=url)
+
+
+def _close(listeners: Iterable[Listener]) -> None:
     for listener in listeners:
         if listener.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(listener.socket)
             listener.socket.close()
-
-
-def _logs_keys(route: Route) -> bool:
-    return bool(route.listener_tls.key_log or route.upstream_tls.key_log)
-
-
-def _manner(route: Route) -> Manner:
-    return Manner(
-        listen=route.listen.scheme,
-        upstream=route.upstream.scheme,
-        mode=route.stls,
-        announce=route.proxy_to,
-    )
-
-
-async def _encryption(route: Route, timeouts: Timeouts) -> TlsEncryption:
-    """Make what puts TLS on a route's legs, and what it needs for certain, at once.
-
-    Raises:
-        TlsSetupError: The route's settings cannot be used.
-    """
-    encryption = TlsEncryption(
-        listener=route.listener_tls,
-        upstream=route.upstream_tls,
-        host=route.upstream.host,
-        own_names=[route.listen.host, "localhost"],
-        timeouts=timeouts,
-    )
-    warnings = await encryption.prepare(
-        clients=route.listen.scheme != "pop3" or route.listener_tls.certificate is not None,
-        server=route.upstream.scheme != "pop3" or route.upstream_tls != UpstreamTls(),
-    )
-    for warning in warnings:
-        diagnostics.warn("tls-warning", route=route.name, warning=warning)
-    return encryption
-
-
-async def _refuse_loop(route: Route, upstream: Upstream, own: OwnAddresses) -> None:
-    """Refuse a route that leads back to one of our listeners (P59).
-
-    Raises:
-        RouteError: It does.
-    """
-    if not own.port_is_ours(route.upstream.port):
-        return  # and no name needs to be looked up
-    try:
-        targets = await upstream.resolve()
-    except Unreachable:
-        return  # each session will find out for itself
-    for _, address in targets:
-        if own.leads_back(address[0], address[1]):
-            raise RouteError(
-                f"route {route.name}: its upstream {route.upstream} is a listener of this popproxy,"
-                " so each session would lead to itself; name the mail server instead"
-            )

@@ -26,6 +26,7 @@ from popproxy.relay.legs import Leg, LegLost
 from popproxy.relay.observer import Observer
 from popproxy.relay.opening import open_session
 from popproxy.relay.pumps import Pumps
+from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.service import Moment, Service
 from popproxy.relay.stls import begin_tls
 from popproxy.relay.stops import Accepted
@@ -102,6 +103,11 @@ class RelaySession:
         self._moved = 0
         self._dirty = True
         self._login_seen = False
+
+    @property
+    def hub(self) -> RecordHub:
+        """What takes its records."""
+        return self._service.hub
 
     def start(self) -> None:
         """Relay the session to its end. The legs get closed and the end recorded in any case."""

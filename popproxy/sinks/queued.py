@@ -51,6 +51,11 @@ class QueuedSink:
         self._pump = Pump(self._handover, outputs, notices, gather=gather, retry=retry)
         self._thread: threading.Thread | None = None
 
+    @property
+    def name(self) -> str:
+        """What people call it, as `--jsonl all.jsonl`."""
+        return self._notices.output
+
     def put(self, record: Record) -> None:
         """Take a record; never waits for an output, never raises.
 
