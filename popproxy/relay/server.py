@@ -126,7 +126,9 @@ class Relay:
                 try:
                     async with trio.open_nursery() as self._accepting:
                         for place in self._places:
-                            self._accepting.start_soon(self._accept, place)
+                            self._accepting.start_soon(
+                                self._accept, place, reception, self._accepting
+                            )
                         task_status.started(listeners)
                         await stop.wait()
                         self._accepting.cancel_scope.cancel()
@@ -191,7 +193,7 @@ class Relay:
         added = [_Place(listener, services[id(listener.route)]) for listener in opened]
         self._places = [place for place, _ in kept] + added
         for place in added:
-            accepting.start_soon(self._accept, place)
+            accepting.start_soon(self._accept, place, reception, accepting)
         return opened
 
     def _at_work(self) -> tuple[trio.Nursery, Reception]:
@@ -208,11 +210,8 @@ class Relay:
         if self._reception is not None:
             await self._reception.unused(hub)
 
-    async def _accept(self, place: _Place) -> None:
+    async def _accept(self, place: _Place, reception: Reception, arriving: trio.Nursery) -> None:
         assert self._acceptor is not None  # noqa: S101 - says so to the type checker
-        assert self._reception is not None  # noqa: S101
-        assert self._accepting is not None  # noqa: S101
-        reception, arriving = self._reception, self._accepting
 
         def welcome(client: socket.socket, address: Address) -> None:
             reception.welcome(place.listener, place.service, arriving, client, address)
