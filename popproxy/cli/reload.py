@@ -10,9 +10,9 @@ What a process decides once, at its start, is not changed: whoever changed it is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import click
@@ -44,13 +44,13 @@ class Source:
 
     Attributes:
         env: The environment.
-        context: click's context of `popproxy run`, with its options.
+        context: click's context of `popproxy run`, with its options; a worker has none.
         key: Key of pseudonyms, which stay the same within a run.
         authority: The folder of the local authority, if the settings name no other.
     """
 
     env: Mapping[str, str]
-    context: click.Context
+    context: click.Context | None
     key: bytes
     authority: Path
 
@@ -93,6 +93,46 @@ class Wanted:
         )
 
 
+ESCAPED_WORKER = re.compile("&([&Ww])")
+"""`&W`, the number of the worker, or an ampersand that stands for itself."""
+
+
+def own_path(path: str, number: int, *, alone: bool = False) -> str:
+    """Give a worker's own path: `&W` is its number, or `-w` and the number stand at the end.
+
+    Args:
+        path: An output's path, with escapes.
+        number: The worker's number.
+        alone: There is no other worker, so that the number need not stand there.
+    """
+    if wiring.stream_of(path) is not None:
+        return path
+    if any(found in "Ww" for found in ESCAPED_WORKER.findall(path)):
+        return ESCAPED_WORKER.sub(lambda found: "&&" if found[1] == "&" else str(number), path)
+    directory, slash, name = path.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    return path if alone else f"{directory}{slash}{stem}-w{number}{dot}{suffix}"
+
+
+def for_worker(configuration: Configuration, number: int) -> Configuration:
+    """Give a worker's own outputs to a configuration; a process that is alone keeps its names.
+
+    Args:
+        configuration: What was read.
+        number: The worker's number.
+    """
+    record, alone = configuration.settings.record, configuration.settings.process.workers == 1
+    paths: dict[str, list[str]] = {}
+    for kind, path in outputs.named(record):
+        paths.setdefault(kind, []).append(own_path(path, number, alone=alone))
+    settings = msgspec.structs.replace(
+        configuration.settings, record=msgspec.structs.replace(record, **paths)
+    )
+    return replace(configuration, settings=settings)
+
+
 def read(env: Mapping[str, str], context: click.Context) -> Configuration:
     """Read every layer.
 
@@ -113,7 +153,8 @@ def read(env: Mapping[str, str], context: click.Context) -> Configuration:
             ),
             status=Status.USAGE,
         )
-    return configuration
+    alone = configuration.settings.process.workers == 1
+    return for_worker(configuration, 1) if alone else configuration
 
 
 def wanted(source: Source, configuration: Configuration) -> Wanted:
@@ -152,6 +193,7 @@ def read_again(source: Source, before: Configuration) -> Wanted:
     Raises:
         CommandError: Something is wrong.
     """
+    assert source.context is not None  # noqa: S101 - a worker reads nothing by itself
     found = read(source.env, source.context)
     _refuse_other_formats(before, found)
     fixed = dict(_fixed(before.settings, found.settings))
@@ -212,26 +254,30 @@ class Reloader:
 
     def __init__(
         self,
-        source: Source,
+        again: Callable[[Configuration], Wanted],
         configuration: Configuration,
         relay: Relay,
         generations: Generations,
         say_listening: Callable[[Sequence[Listener]], None],
+        *,
+        aloud: bool = True,
     ) -> None:
         """Prepare.
 
         Args:
-            source: Where the configuration comes from.
+            again: Given what is in force, reads what is wanted now; called in a thread.
             configuration: What is in force.
             relay: Serves by it.
             generations: Its outputs.
             say_listening: Tells people and programs of listeners that are new.
+            aloud: Whether to say that it was done; a worker's parent does that.
         """
-        self._source = source
+        self._again = again
         self._configuration = configuration
         self._relay = relay
         self._generations = generations
         self._say_listening = say_listening
+        self._aloud = aloud
         self._asked = trio.Event()
 
     def request(self) -> None:
@@ -262,9 +308,7 @@ class Reloader:
             TlsSetupError: As above.
         """
         before = self._configuration
-        new = await trio.to_thread.run_sync(
-            partial(read_again, self._source, before), abandon_on_cancel=True
-        )
+        new = await trio.to_thread.run_sync(self._again, before, abandon_on_cancel=True)
         async with self._generations.changing:
             generation = self._generations.next(new.sinks, new.required)
             opened = await self._relay.replace(new.terms(generation.hub))
@@ -278,14 +322,19 @@ class Reloader:
                 message=f"changed, but as before until popproxy is restarted:"
                 f" {', '.join(new.ignored)}",
             )
-        for warning in (*outputs.warnings(new.configuration), *wiring_tls.warnings(new.routes)):
+        for warning in (
+            ()
+            if not self._aloud
+            else (*outputs.warnings(new.configuration), *wiring_tls.warnings(new.routes))
+        ):
             logger(_NAME).warning("reload-warning", message=warning)
         file = new.configuration.file
-        logger(_NAME).info(
-            "reloaded",
-            message=f"the configuration was read again{f' from {file}' if file else ''};"
-            " sessions that begin now follow it",
-        )
+        if self._aloud:
+            logger(_NAME).info(
+                "reloaded",
+                message=f"the configuration was read again{f' from {file}' if file else ''};"
+                " sessions that begin now follow it",
+            )
         if opened:
             # In a thread, because whoever reads standard error may take its time.
             await trio.to_thread.run_sync(self._say_listening, opened, abandon_on_cancel=True)

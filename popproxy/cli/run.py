@@ -8,10 +8,11 @@ anything has happened.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,6 +34,7 @@ from popproxy.cli.privileges import (
     wanted_identity,
 )
 from popproxy.cli.reload import Reloader, Source, Wanted
+from popproxy.cli.worker import Parent
 from popproxy.diagnostics import load, on_first_use
 from popproxy.relay import (
     CannotListen,
@@ -59,6 +61,7 @@ class Plan:
     Attributes:
         source: Where the configuration comes from.
         wanted: What it asks for.
+        parent: If this is a worker: who tells it what to do.
         outputs: Take the records.
         identity: The user to become once listening, if any.
         diagnostics: Where to speak.
@@ -69,6 +72,7 @@ class Plan:
 
     source: Source
     wanted: Wanted
+    parent: Parent | None
     outputs: Generations
     identity: Identity | None
     diagnostics: Diagnostics
@@ -82,23 +86,27 @@ def run(invocation: Invocation, context: click.Context) -> int:
     Raises:
         CommandError: Something is wrong that a person can mend.
     """
-    configuration = reload.read(invocation.env, context)
+    parent = Parent.of(invocation.env)
+    if parent is not None:
+        configuration = parent.orders.configuration
+    else:
+        configuration = reload.read(invocation.env, context)
     log = configuration.settings.log
     invocation.color, invocation.log_level = log.color, log.level
     identity = wanted_identity(configuration.settings.process.user)
     forbid_core_dumps()
     home = {"HOME": identity.home} if identity is not None else invocation.env
-    source = Source(
-        env=invocation.env,
-        context=context,
-        key=os.urandom(32),
-        authority=authority_directory(home),
-    )
+    if parent is not None:
+        source = parent.source(invocation.env)
+    else:
+        key, authority = os.urandom(32), authority_directory(home)
+        source = Source(env=invocation.env, context=context, key=key, authority=authority)
     with acting_as(identity):
         wanted = reload.wanted(source, configuration)
     plan = Plan(
         source=source,
         wanted=wanted,
+        parent=parent,
         outputs=Generations(wanted.sinks, required=wanted.required),
         identity=identity,
         diagnostics=make_diagnostics(configuration, invocation.env),
@@ -106,19 +114,26 @@ def run(invocation: Invocation, context: click.Context) -> int:
         silent_listeners=log.quiet and is_terminal(sys.stderr),
         attended=is_terminal(sys.stderr) or is_terminal(sys.stdout),
     )
-    for warning in outputs.warnings(configuration):
-        plan.diagnostics.announce("output_warning", warning, level="warning")
-    for warning in wiring_tls.warnings(wanted.routes):
-        plan.diagnostics.announce("tls_warning", warning, level="warning")
-    if os.geteuid() == 0 and identity is None:
-        plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
+    if parent is None:
+        _warn(plan, configuration)
     on_first_use(plan.diagnostics.configure)
     share_interpreter()
     try:
+        if parent is None and configuration.settings.process.workers > 1:
+            return trio.run(_serve_by_workers, plan)
         trio.run(relay, plan)
     finally:
         plan.diagnostics.close()
     return Status.DONE
+
+
+def _warn(plan: Plan, configuration: Configuration) -> None:
+    for warning in outputs.warnings(configuration):
+        plan.diagnostics.announce("output_warning", warning, level="warning")
+    for warning in wiring_tls.warnings(plan.wanted.routes):
+        plan.diagnostics.announce("tls_warning", warning, level="warning")
+    if os.geteuid() == 0 and plan.identity is None:
+        plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
 
 
 def make_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> Diagnostics:
@@ -129,6 +144,25 @@ def make_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> Di
         level = "warning"
     colors = outputs.colors_of_diagnostics(configuration, env)
     return Diagnostics(level=level, form=log.format, colors=colors, stream=sys.stderr)
+
+
+async def _serve_by_workers(plan: Plan) -> int:
+    from popproxy.cli.workers import Workers
+
+    workers = Workers(
+        plan.source,
+        plan.wanted,
+        partial(_give_up_root, plan),
+        partial(_started, plan),
+        partial(_say_new, plan),
+    )
+    with trio.open_signal_receiver(*_signals()) as received:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(workers.obey, received, plan.attended)
+            with _in_words():
+                status = await workers.run()
+            nursery.cancel_scope.cancel()
+    return status
 
 
 async def relay(plan: Plan) -> None:
@@ -142,15 +176,23 @@ async def relay(plan: Plan) -> None:
     """
     stop = trio.Event()
     deadline = None
-    relaying = Relay(plan.wanted.terms(plan.outputs.hub))
+    terms, parent = plan.wanted.terms(plan.outputs.hub), plan.parent
+    relaying = Relay(terms) if parent is None else Relay(terms, parent.open_listeners)
     reloader = Reloader(
-        plan.source, plan.wanted.configuration, relaying, plan.outputs, partial(_say_new, plan)
+        partial(reload.read_again if parent is None else parent.read_again, plan.source),
+        plan.wanted.configuration,
+        relaying,
+        plan.outputs,
+        partial(_say_new, plan),
+        aloud=parent is None,
     )
     with trio.CancelScope() as scope, trio.open_signal_receiver(*_signals()) as received:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey, received, stop, scope, plan, reloader)
                 nursery.start_soon(reloader.run)
+                if parent is not None:
+                    nursery.start_soon(_obey_parent, parent, stop, reloader)
                 await _serve(plan, relaying, stop)
                 nursery.cancel_scope.cancel()
         finally:
@@ -183,20 +225,34 @@ async def _obey(
             reloader.request()
         elif not stop.is_set():
             stop.set()
-            plan.diagnostics.announce(
-                "stopping", "stopping: no new clients; a second time ends all sessions at once"
-            )
+            if plan.parent is None:
+                plan.diagnostics.announce(
+                    "stopping", "stopping: no new clients; a second time ends all sessions at once"
+                )
         else:
             scope.cancel()
 
 
+async def _obey_parent(parent: Parent, stop: trio.Event, reloader: Reloader) -> None:
+    while await parent.next_orders():
+        reloader.request()
+    stop.set()
+
+
 async def _serve(plan: Plan, relaying: Relay, stop: trio.Event) -> None:
-    try:
+    with _in_words():
         await relaying.run(
             stop=stop,
             bound=partial(_give_up_root, plan),
             task_status=_Ready(partial(_started, plan)),
         )
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Make what the relay cannot do a message for people, with its exit status."""
+    try:
+        yield
     except TlsSetupError as error:
         raise wiring_tls.setup_error(error) from None
     except CannotListen as error:
@@ -226,6 +282,10 @@ def _give_up_root(plan: Plan) -> None:
 
 
 def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
+    if plan.parent is not None:
+        load()
+        plan.parent.say_ready()
+        return
     said = notice(plan.wanted.policy)
     recorded = said.partition(": ")[2]
     plan.diagnostics.announce("recording", f"mail is being recorded: {recorded}", notice=said)
@@ -238,7 +298,7 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
 
 
 def _say_new(plan: Plan, listeners: Sequence[Listener]) -> None:
-    if not plan.silent_listeners:
+    if not plan.silent_listeners and plan.parent is None:
         say_listening(plan.diagnostics, listeners)
 
 

@@ -184,6 +184,9 @@ class ProcessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str,
         Meta(description="The user to become after listening; needed when started as root."),
     ] = ""
+    workers: Annotated[
+        Count, Meta(description="Processes that serve; one for each core is enough.")
+    ] = 1
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -223,14 +223,31 @@ def check(configuration: Configuration) -> Iterator[Problem]:
     make_routes(configuration, problems)
     yield from problems
     yield from _outputs(configuration)
+    yield from _workers(configuration)
+
+
+def _workers(configuration: Configuration) -> Iterator[Problem]:
+    """Find what several processes cannot share."""
+    if configuration.settings.process.workers == 1:
+        return
+    paths = [path for _, paths in _paths(configuration.settings.record) for path in paths]
+    streams = [path for path in paths if stream_of(path) is not None]
+    if streams or not paths:
+        yield Problem(
+            where=configuration.origins["process", "workers"],
+            key="process.workers",
+            what="several workers cannot write to one stream"
+            + (f", as {streams[0]}" if streams else ", and no file is named"),
+            hint='name files, as jsonl = ["popproxy-&W.jsonl"], where &W is the worker\'s number',
+        )
 
 
 def make_limits(configuration: Configuration) -> Limits:
-    """Make the relay's limits."""
-    limits = configuration.settings.limits
+    """Make the limits of one process: each worker has its share, so that they hold in all."""
+    limits, workers = configuration.settings.limits, configuration.settings.process.workers
     return Limits(
-        connections=limits.connections,
-        connections_per_client=limits.connections_per_client,
+        connections=max(1, limits.connections // workers),
+        connections_per_client=max(1, limits.connections_per_client // workers),
         pending_commands=limits.pending_commands,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,43 @@ class Listener:
     url: Url
     address: Address
     socket: socket.socket
+
+
+Opener = Callable[[Sequence[Route], float], Awaitable[list[Listener]]]
+"""Opens the listeners of routes, as `open_listeners` does."""
+
+
+def matched(
+    listeners: Sequence[Listener], routes: Sequence[Route]
+) -> tuple[list[tuple[Route, Listener]], list[Route]]:
+    """Find the listeners that stay when routes change: host and port are as they were written.
+
+    Two routes may both have asked for any free port of a host: they are taken in their order.
+
+    Args:
+        listeners: What is listened on.
+        routes: The routes that are wanted.
+
+    Returns:
+        The listeners that stay, each with its route from now on, and the routes without any.
+    """
+    free: dict[tuple[str, int], list[list[Listener]]] = {}
+    by_route: dict[int, list[Listener]] = {}
+    for listener in listeners:
+        route = listener.route
+        if id(route) not in by_route:
+            by_route[id(route)] = []
+            free.setdefault((route.listen.host, route.listen.port), []).append(by_route[id(route)])
+        by_route[id(route)].append(listener)
+    staying: list[tuple[Route, Listener]] = []
+    wanted: list[Route] = []
+    for route in routes:
+        found = free.get((route.listen.host, route.listen.port))
+        if found:
+            staying += [(route, listener) for listener in found.pop(0)]
+        else:
+            wanted.append(route)
+    return staying, wanted
 
 
 async def open_listeners(routes: Sequence[Route], resolve: float) -> list[Listener]:

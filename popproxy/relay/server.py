@@ -16,7 +16,7 @@ import trio
 
 from popproxy.privacy import Policy
 from popproxy.relay.accepting import Acceptor
-from popproxy.relay.binding import Listener, open_listeners, refuse_strangers
+from popproxy.relay.binding import Listener, Opener, matched, open_listeners, refuse_strangers
 from popproxy.relay.errors import RelayError
 from popproxy.relay.loops import Address
 from popproxy.relay.reception import Reception
@@ -79,13 +79,15 @@ class _Place:
 class Relay:
     """Relays sessions, by terms that can be replaced while it does."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, opener: Opener = open_listeners) -> None:
         """Prepare; nothing is opened yet.
 
         Args:
             terms: What the first sessions are served by.
+            opener: Opens listeners, or has them from somebody else.
         """
         self._terms = terms
+        self._open = opener
         self._places: list[_Place] = []
         self._acceptor: Acceptor | None = None
         self._reception: Reception | None = None
@@ -113,7 +115,7 @@ class Relay:
             TlsSetupError: A route's settings of TLS cannot be used.
         """
         terms = self._terms
-        listeners = await open_listeners(terms.routes, terms.timeouts.resolve)
+        listeners = await self._open(terms.routes, terms.timeouts.resolve)
         self._acceptor = Acceptor()
         try:
             if bound is not None:
@@ -164,17 +166,13 @@ class Relay:
             TlsSetupError: As for `run`.
             RelayError: The relay accepts no clients, because it is about to end.
         """
-        staying, wanted = _matched(self._places, terms.routes)
-        for route, places in staying:
-            for place in places:
-                refuse_strangers(route, place.listener.address[0])
-        opened = await open_listeners(wanted, terms.timeouts.resolve)
+        places = {id(place.listener): place for place in self._places}
+        staying, wanted = matched([place.listener for place in self._places], terms.routes)
+        for route, listener in staying:
+            refuse_strangers(route, listener.address[0])
+        opened = await self._open(wanted, terms.timeouts.resolve)
         try:
-            kept = [
-                (place, _under(place.listener, route))
-                for route, places in staying
-                for place in places
-            ]
+            kept = [(places[id(one)], _under(one, route)) for route, one in staying]
             services = await services_for(terms, [one for _, one in kept] + opened)
             accepting, reception = self._at_work()
         except BaseException:
@@ -185,13 +183,14 @@ class Relay:
         reception.limit(terms.limits)
         for place, listener in kept:
             place.listener, place.service = listener, services[id(listener.route)]
-        stays = {place for place, _ in kept}
+        stays = {place: None for place, _ in kept}
         for place in self._places:
             if place not in stays:
                 place.scope.cancel()
                 _close([place.listener])
         added = [_Place(listener, services[id(listener.route)]) for listener in opened]
-        self._places = [place for place, _ in kept] + added
+        order = {id(route): number for number, route in enumerate(terms.routes)}
+        self._places = sorted([*stays, *added], key=lambda place: order[id(place.listener.route)])
         for place in added:
             accepting.start_soon(self._accept, place, reception, accepting)
         return opened
@@ -221,32 +220,6 @@ class Relay:
 
     def _close(self) -> None:
         _close(place.listener for place in self._places)
-
-
-def _matched(
-    places: Sequence[_Place], routes: Sequence[Route]
-) -> tuple[list[tuple[Route, list[_Place]]], list[Route]]:
-    """Find the listeners that stay, by route, and the routes that have none yet.
-
-    Two routes may both have asked for any free port of a host: they are taken in their order.
-    """
-    free: dict[tuple[str, int], list[list[_Place]]] = {}
-    by_route: dict[int, list[_Place]] = {}
-    for place in places:
-        route = place.listener.route
-        if id(route) not in by_route:
-            by_route[id(route)] = []
-            free.setdefault((route.listen.host, route.listen.port), []).append(by_route[id(route)])
-        by_route[id(route)].append(place)
-    staying: list[tuple[Route, list[_Place]]] = []
-    wanted: list[Route] = []
-    for route in routes:
-        found = free.get((route.listen.host, route.listen.port))
-        if found:
-            staying.append((route, found.pop(0)))
-        else:
-            wanted.append(route)
-    return staying, wanted
 
 
 def _under(listener: Listener, route: Route) -> Listener:

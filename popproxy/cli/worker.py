@@ -1,0 +1,186 @@
+"""A worker: a process that serves what its parent tells it to (see `popproxy.cli.workers`).
+
+Parent and worker are joined by a pair of sockets. The parent sends *orders*: the settings, checked,
+and the listeners that are new to the worker, as descriptors. The worker reads no configuration by
+itself, so that one that is started again serves by what is in force, whatever the file says by
+then. It answers when it has done so. If the parent is gone, the worker ends as after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import trio
+
+from popproxy.cli.config import Configuration
+from popproxy.cli.reload import Source, Wanted, for_worker, wanted
+from popproxy.cli.settings import Settings
+from popproxy.relay import CannotListen, Listener, Route, Url
+from popproxy.relay.loops import Address
+
+VARIABLE = "POPPROXY_WORKER"
+"""The environment variable that holds the number of the descriptor of the worker's socket."""
+READY = b"ready"
+_LARGEST = 1024 * 1024
+"""Octets of orders."""
+_DESCRIPTORS = 250
+"""Descriptors in one message; Linux takes 253."""
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What a parent tells a worker.
+
+    Attributes:
+        number: The worker's, from 1.
+        key: The key of pseudonyms, in hexadecimal digits.
+        authority: The folder of the local authority.
+        settings: The settings, for this worker.
+        origins: Where each setting comes from.
+        file: The configuration file that was read.
+        sockets: For each descriptor sent along, the number of the route that it is for.
+    """
+
+    number: int
+    key: str
+    authority: str
+    settings: Settings
+    origins: list[tuple[list[str | int], str]]
+    file: str | None
+    sockets: list[int]
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration."""
+        origins = {tuple(path): origin for path, origin in self.origins}
+        return Configuration(self.settings, origins, self.file)
+
+
+def orders_for(
+    number: int, configuration: Configuration, key: bytes, authority: Path, sockets: list[int]
+) -> Orders:
+    """Make a worker's orders; see `Orders`."""
+    own = for_worker(configuration, number)
+    return Orders(
+        number=number,
+        key=key.hex(),
+        authority=str(authority),
+        settings=own.settings,
+        origins=[(list(path), origin) for path, origin in own.origins.items()],
+        file=own.file,
+        sockets=sockets,
+    )
+
+
+def send(connection: socket.socket, orders: Orders, descriptors: Sequence[int]) -> None:
+    """Send orders.
+
+    Raises:
+        OSError: The worker is gone, or does not read.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST)
+    data = msgspec.json.encode(orders)
+    if descriptors:
+        socket.send_fds(connection, [data], list(descriptors))
+    else:
+        connection.send(data)
+
+
+@dataclass
+class Parent:
+    """A worker's parent.
+
+    Attributes:
+        connection: The worker's end of the pair.
+        orders: The last orders.
+    """
+
+    connection: socket.socket
+    orders: Orders
+
+    def __post_init__(self) -> None:
+        """Have no listeners to give yet."""
+        self._handed: dict[int, list[socket.socket]] = {}
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> Parent | None:
+        """Find the parent, and wait for its first orders; None if this process has none."""
+        if VARIABLE not in env:
+            return None
+        connection = socket.socket(fileno=int(env[VARIABLE]))
+        connection.set_inheritable(False)
+        data, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, _DESCRIPTORS)
+        if not data:
+            raise SystemExit(0)
+        parent = cls(connection, msgspec.json.decode(data, type=Orders))
+        parent._take(descriptors)
+        connection.setblocking(False)
+        return parent
+
+    def source(self, env: Mapping[str, str]) -> Source:
+        """Give what a process without a parent finds out by itself."""
+        orders = self.orders
+        key, authority = bytes.fromhex(orders.key), Path(orders.authority)
+        return Source(env=env, context=None, key=key, authority=authority)
+
+    def read_again(self, source: Source, _before: Configuration) -> Wanted:
+        """Give what the last orders want.
+
+        Raises:
+            CommandError: An output cannot be used.
+        """
+        return wanted(source, self.orders.configuration)
+
+    def _take(self, descriptors: Sequence[int]) -> None:
+        self.close_unused()
+        for route, descriptor in zip(self.orders.sockets, descriptors, strict=True):
+            opened = socket.socket(fileno=descriptor)
+            opened.setblocking(False)
+            self._handed.setdefault(route, []).append(opened)
+
+    def close_unused(self) -> None:
+        """Close what was handed over and not used."""
+        for opened in (one for handed in self._handed.values() for one in handed):
+            opened.close()
+        self._handed.clear()
+
+    async def next_orders(self) -> bool:
+        """Wait for orders; False if the parent is gone."""
+        while True:
+            await trio.lowlevel.wait_readable(self.connection)
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.connection, _LARGEST, _DESCRIPTORS)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return False
+            if not data:
+                return False
+            self.orders = msgspec.json.decode(data, type=Orders)
+            self._take(descriptors)
+            return True
+
+    def say_ready(self) -> None:
+        """Tell the parent that clients are accepted."""
+        self.connection.send(READY)
+
+    async def open_listeners(self, routes: Sequence[Route], _resolve: float) -> list[Listener]:
+        """Give the listeners that the parent opened; see `popproxy.relay.binding.Opener`.
+
+        Raises:
+            CannotListen: The parent opened none for a route.
+        """
+        await trio.lowlevel.checkpoint()
+        listeners: list[Listener] = []
+        for (_, handed), route in zip(sorted(self._handed.items()), routes, strict=False):
+            for opened in handed:
+                address: Address = opened.getsockname()[:2]
+                url = Url(route.listen.scheme, address[0], address[1])
+                listeners.append(Listener(route, url, address, opened))
+        if len({id(one.route) for one in listeners}) != len(routes):
+            raise CannotListen("a worker got no listener from its parent; restart popproxy")
+        self._handed.clear()
+        return listeners

@@ -1,0 +1,343 @@
+"""`workers = n`: one parent, and n processes that serve.
+
+The parent opens the listeners, gives up root, and hands the sockets to its workers; it accepts no
+client itself. All workers accept from the same sockets. SO_REUSEPORT would give each a queue of its
+own instead, and whoever waits in the queue of a worker that was killed would be lost, or would wait
+until another has taken its place; so would any program of the same user be able to take a part of
+the clients. In one queue a client waits for whichever worker has time.
+
+A worker that ends by itself is started again: at once, and if that happens again and again, after
+pauses that grow to `LONGEST_PAUSE`. The others serve meanwhile. The parent alone reads the
+configuration; it checks it whole, and then sends it to all workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+import trio
+
+from popproxy.cli.errors import CommandError, Status
+from popproxy.cli.reload import Source, Wanted, read_again, refused
+from popproxy.cli.worker import READY, VARIABLE, Orders, orders_for, send
+from popproxy.diagnostics import logger
+from popproxy.relay import Listener, RelayError, Route, Url
+from popproxy.relay.binding import matched, open_listeners
+from popproxy.relay.services import services_for
+from popproxy.sinks import Hub
+from popproxy.tls.failures import TlsSetupError
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two starts of a worker that ends again and again."""
+STEADY = 60.0
+"""Seconds after which a worker that ends is started again at once."""
+PATIENCE = 5.0
+"""Seconds that workers get beyond the time for draining, before they are killed."""
+_NAME = "popproxy.cli"
+
+
+class Worker:
+    """One worker, whichever process it is at present.
+
+    Attributes:
+        number: From 1.
+        process: The process, if there is one.
+        connection: The parent's end of the pair that joins them.
+        ready: Set while it serves.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Begin without a process."""
+        self.number = number
+        self.process: trio.Process | None = None
+        self.connection: socket.socket | None = None
+        self.ready = trio.Event()
+
+    def tell(self, orders: Orders, listeners: Sequence[Listener]) -> None:
+        """Send orders; a worker that cannot take them is ended, and started again with them."""
+        try:
+            if self.connection is not None:
+                send(self.connection, orders, [one.socket.fileno() for one in listeners])
+        except OSError:
+            self.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End its process at once."""
+        self.signal(signal.SIGKILL)
+
+
+class Workers:
+    """The parent of the workers."""
+
+    def __init__(
+        self,
+        source: Source,
+        wanted: Wanted,
+        bound: Callable[[], None],
+        started: Callable[[Sequence[Listener]], None],
+        say_listening: Callable[[Sequence[Listener]], None],
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            source: Where the configuration comes from.
+            wanted: What it asks for.
+            bound: Called when the listeners are bound, to give up root (P70).
+            started: Called with the listeners when all workers serve.
+            say_listening: Tells people and programs of listeners that a reload brings.
+        """
+        self._source = source
+        self._wanted = wanted
+        self._bound = bound
+        self._started = started
+        self._say_listening = say_listening
+        self._listeners: list[Listener] = []
+        count = wanted.configuration.settings.process.workers
+        self._workers = [Worker(number) for number in range(1, count + 1)]
+        self._stopping = trio.Event()
+        self._asked = trio.Event()
+        self._failed: int | None = None
+
+    async def run(self) -> int:
+        """Serve until told to stop, and until all workers have ended.
+
+        Returns:
+            The exit status; a worker that fails at the first start has said why.
+
+        Raises:
+            CannotListen: An address cannot be listened on.
+            RouteError: A route cannot work.
+            TlsSetupError: A route's settings of TLS cannot be used.
+        """
+        timeouts = self._wanted.timeouts
+        self._listeners = await open_listeners(self._wanted.routes, timeouts.resolve)
+        try:
+            self._bound()
+            await services_for(self._wanted.terms(Hub([])), self._listeners)  # as a check
+            async with trio.open_nursery() as background:
+                async with trio.open_nursery() as keeping:
+                    for worker in self._workers:
+                        keeping.start_soon(self._keep, worker)
+                        await self._first(worker)
+                    if not self._stopping.is_set():
+                        self._started(self._listeners)
+                    background.start_soon(self._reload)
+                    await self._stopping.wait()
+                    self._close(self._listeners)
+                    seconds = self._wanted.timeouts.drain + PATIENCE
+                    keeping.cancel_scope.deadline = trio.current_time() + seconds
+                background.cancel_scope.cancel()
+        finally:
+            self._close(self._listeners)
+        return Status.DONE if self._failed is None else self._failed
+
+    async def obey(self, received: AsyncIterator[int], attended: bool) -> None:
+        """Do what signals say, until cancelled.
+
+        Args:
+            received: The signals.
+            attended: Whether SIGHUP means that the terminal is gone.
+        """
+        async for number in received:
+            if number == signal.SIGHUP and not attended:
+                self._asked.set()
+                continue
+            if not self._stopping.is_set():
+                logger(_NAME).info(
+                    "stopping",
+                    message="stopping: no new clients; a second time ends all sessions at once",
+                )
+            self._stopping.set()
+            for worker in self._workers:
+                worker.signal(signal.SIGTERM)
+
+    async def _first(self, worker: Worker) -> None:
+        """Wait until a worker serves, or has failed at its first start."""
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self._stopping.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            await worker.ready.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _keep(self, worker: Worker) -> None:
+        """Have a worker's process run, one after the other, until it is time to stop."""
+        pause, first = 0.0, True
+        while not self._stopping.is_set():
+            began = trio.current_time()
+            status = await self._live(worker)
+            if self._stopping.is_set():
+                return
+            if first and not worker.ready.is_set():
+                self._failed = status if status > 0 else Status.FAILED
+                self._stopping.set()
+                for other in self._workers:
+                    other.signal(signal.SIGTERM)
+                return
+            first = False
+            worker.ready = trio.Event()
+            steady = trio.current_time() - began >= STEADY
+            pause = 0.0 if steady else pause
+            logger(_NAME).warning(
+                "worker-ended",
+                message=f"worker {worker.number} ended ({_end(status)}) and is started again"
+                + (f" in {pause:g} seconds" if pause else ""),
+            )
+            with trio.move_on_after(pause):
+                await self._stopping.wait()
+            pause = min(max(1.0, pause * 2), LONGEST_PAUSE)
+
+    async def _live(self, worker: Worker) -> int:
+        """Run a process for a worker to its end, and give its exit status."""
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        theirs.setblocking(True)
+        try:
+            with theirs:
+                process = await self._start(theirs)
+            worker.process, worker.connection = process, ours
+            if self._stopping.is_set():
+                worker.signal(signal.SIGTERM)
+            worker.tell(self._orders(worker, self._listeners, self._wanted), self._listeners)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_hear, ours, worker.ready)
+                await process.wait()
+                nursery.cancel_scope.cancel()
+            return process.returncode or 0
+        finally:
+            if worker.process is not None and worker.process.returncode is None:
+                worker.kill()
+                with trio.CancelScope(shield=True):
+                    await worker.process.wait()
+            worker.process = worker.connection = None
+            ours.close()
+
+    async def _start(self, theirs: socket.socket) -> trio.Process:
+        # A group of its own, because Ctrl-C is for the parent, who passes it on.
+        try:
+            return await trio.lowlevel.open_process(
+                [sys.executable, "-m", "popproxy", "run"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**self._source.env, VARIABLE: str(theirs.fileno())},
+                process_group=0,
+            )
+        except OSError as error:
+            raise CommandError(
+                f"cannot start a worker: {os.strerror(error.errno or 0)}",
+                hint=f"The user that popproxy becomes needs the right to run {sys.executable}.",
+            ) from None
+
+    def _orders(self, worker: Worker, listeners: Sequence[Listener], wanted: Wanted) -> Orders:
+        routes = list(dict.fromkeys(id(one.route) for one in listeners))
+        return orders_for(
+            worker.number,
+            wanted.configuration,
+            self._source.key,
+            self._source.authority,
+            [routes.index(id(one.route)) for one in listeners],
+        )
+
+    async def _reload(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            try:
+                await self._read_again()
+            except (CommandError, RelayError, TlsSetupError) as error:
+                refused(error)
+                # Files are opened anew all the same: the orders are those that are in force.
+                self._tell_all([], self._wanted)
+
+    async def _read_again(self) -> None:
+        """Check a configuration whole, and send it to all workers.
+
+        Raises:
+            CommandError: It does not check; nothing is changed.
+            RelayError: As above.
+            TlsSetupError: As above.
+        """
+        before = self._wanted.configuration
+        new = await trio.to_thread.run_sync(
+            partial(read_again, self._source, before), abandon_on_cancel=True
+        )
+        staying, wanted = matched(self._listeners, new.routes)
+        opened = await open_listeners(wanted, new.timeouts.resolve)
+        try:
+            kept = [_under(one, route) for route, one in staying]
+            listeners = _in_order(kept + opened, new.routes)
+            await services_for(new.terms(Hub([])), listeners)
+        except BaseException:
+            self._close(opened)
+            raise
+        sockets = {one.socket for one in listeners}
+        gone = [one for one in self._listeners if one.socket not in sockets]
+        self._listeners, self._wanted = listeners, new
+        self._tell_all(opened, new)
+        self._close(gone)
+        if new.ignored:
+            logger(_NAME).warning(
+                "reload-ignored",
+                message=f"changed, but as before until popproxy is restarted:"
+                f" {', '.join(new.ignored)}",
+            )
+        logger(_NAME).info("reloaded", message="the configuration was read again, for all workers")
+        if opened:
+            await trio.to_thread.run_sync(self._say_listening, opened, abandon_on_cancel=True)
+
+    def _tell_all(self, opened: Sequence[Listener], wanted: Wanted) -> None:
+        for worker in self._workers:
+            if worker.connection is not None:
+                worker.tell(self._orders(worker, opened, wanted), opened)
+
+    def _close(self, listeners: Sequence[Listener]) -> None:
+        for listener in listeners:
+            listener.socket.close()
+
+
+async def _hear(connection: socket.socket, ready: trio.Event) -> None:
+    """Hear what a worker says."""
+    while True:
+        await trio.lowlevel.wait_readable(connection)
+        with contextlib.suppress(BlockingIOError):
+            try:
+                said = connection.recv(64)
+            except OSError:
+                return
+            if not said:
+                return
+            if said == READY:
+                ready.set()
+
+
+def _under(listener: Listener, route: Route) -> Listener:
+    url = Url(route.listen.scheme, listener.url.host, listener.url.port)
+    return dataclasses.replace(listener, route=route, url=url)
+
+
+def _in_order(listeners: Sequence[Listener], routes: Sequence[Route]) -> list[Listener]:
+    places = {id(route): place for place, route in enumerate(routes)}
+    return sorted(listeners, key=lambda one: places[id(one.route)])
+
+
+def _end(status: int) -> str:
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"exit status {status}"
