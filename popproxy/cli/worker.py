@@ -8,6 +8,7 @@ then. It answers when it has done so. If the parent is gone, the worker ends as 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import msgspec
 import trio
 
 from popproxy.cli.config import Configuration
+from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.reload import Source, Wanted, for_worker, wanted
 from popproxy.cli.settings import Settings
 from popproxy.relay import CannotListen, Listener, Route, Url
@@ -107,10 +109,21 @@ class Parent:
 
     @classmethod
     def of(cls, env: Mapping[str, str]) -> Parent | None:
-        """Find the parent, and wait for its first orders; None if this process has none."""
+        """Find the parent, and wait for its first orders; None if this process has none.
+
+        Raises:
+            CommandError: The environment says that there is one, and there is not.
+        """
         if VARIABLE not in env:
             return None
-        connection = socket.socket(fileno=int(env[VARIABLE]))
+        try:
+            connection = socket.socket(fileno=int(env[VARIABLE]))
+        except (ValueError, OSError):
+            raise CommandError(
+                f"the environment variable {VARIABLE} is popproxy's own, and holds something else",
+                hint="Unset it.",
+                status=Status.USAGE,
+            ) from None
         connection.set_inheritable(False)
         data, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, _DESCRIPTORS)
         if not data:
@@ -165,7 +178,8 @@ class Parent:
 
     def say_ready(self) -> None:
         """Tell the parent that clients are accepted."""
-        self.connection.send(READY)
+        with contextlib.suppress(OSError):  # that it is gone is noticed elsewhere
+            self.connection.send(READY)
 
     async def open_listeners(self, routes: Sequence[Route], _resolve: float) -> list[Listener]:
         """Give the listeners that the parent opened; see `popproxy.relay.binding.Opener`.

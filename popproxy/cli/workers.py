@@ -42,6 +42,10 @@ STEADY = 60.0
 PATIENCE = 5.0
 """Seconds that workers get beyond the time for draining, before they are killed."""
 _NAME = "popproxy.cli"
+_OF_THE_PARENT = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}
+)
+"""Environment variables by which a service manager speaks with the process that it started."""
 
 
 class Worker:
@@ -205,45 +209,60 @@ class Workers:
 
     async def _live(self, worker: Worker) -> int:
         """Run a process for a worker to its end, and give its exit status."""
-        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
-        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-        theirs.setblocking(True)
         try:
-            with theirs:
-                process = await self._start(theirs)
-            worker.process, worker.connection = process, ours
+            connection, process = await self._start()
+        except OSError as error:
+            # Descriptors, processes or memory have run out, perhaps: the others serve meanwhile.
+            logger(_NAME).error(
+                "worker-not-started",
+                message=f"cannot start worker {worker.number}: {os.strerror(error.errno or 0)};"
+                f" the user that popproxy runs as needs the right to run {sys.executable}",
+            )
+            return Status.FAILED
+        try:
+            worker.process, worker.connection = process, connection
             if self._stopping.is_set():
                 worker.signal(signal.SIGTERM)
             worker.tell(self._orders(worker, self._listeners, self._wanted), self._listeners)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_hear, ours, worker.ready)
+                nursery.start_soon(_hear, connection, worker.ready)
                 await process.wait()
                 nursery.cancel_scope.cancel()
             return process.returncode or 0
         finally:
-            if worker.process is not None and worker.process.returncode is None:
+            if process.returncode is None:
                 worker.kill()
                 with trio.CancelScope(shield=True):
-                    await worker.process.wait()
+                    await process.wait()
             worker.process = worker.connection = None
-            ours.close()
+            connection.close()
 
-    async def _start(self, theirs: socket.socket) -> trio.Process:
-        # A group of its own, because Ctrl-C is for the parent, who passes it on.
-        try:
-            return await trio.lowlevel.open_process(
-                [sys.executable, "-m", "popproxy", "run"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**self._source.env, VARIABLE: str(theirs.fileno())},
-                process_group=0,
-            )
-        except OSError as error:
-            raise CommandError(
-                f"cannot start a worker: {os.strerror(error.errno or 0)}",
-                hint=f"The user that popproxy becomes needs the right to run {sys.executable}.",
-            ) from None
+    async def _start(self) -> tuple[socket.socket, trio.Process]:
+        """Start a process; give our end of the pair that joins it.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        kept = {
+            name: value for name, value in self._source.env.items() if name not in _OF_THE_PARENT
+        }
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                ours.setblocking(False)
+                process = await trio.lowlevel.open_process(
+                    [sys.executable, "-m", "popproxy", "run"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env={**kept, VARIABLE: str(theirs.fileno())},
+                    # A group of its own: Ctrl-C is for the parent, who passes it on.
+                    process_group=0,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return ours, process
 
     def _orders(self, worker: Worker, listeners: Sequence[Listener], wanted: Wanted) -> Orders:
         routes = list(dict.fromkeys(id(one.route) for one in listeners))

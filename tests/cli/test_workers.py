@@ -56,6 +56,8 @@ def test_both_workers_serve_and_each_writes_files_of_its_own(one: int, tmp_path:
     with running(tmp_path / "x", RECORD + route(one)) as proxy:
         assert len(workers_of(proxy)) == 2
         assert proxy.said.count("listening on") == 1
+        group = os.getpgid(proxy.process.pid)
+        assert group not in map(os.getpgid, workers_of(proxy)), "Ctrl-C is for the parent"
         with Load(proxy.port, 6) as load:
             until(lambda: sessions(proxy, 1) and sessions(proxy, 2), "sessions in both workers")
         assert not load.failures
@@ -88,6 +90,16 @@ def test_a_worker_that_is_killed_loses_only_the_sessions_that_it_had(
         with Load(proxy.port, 6) as load:
             until(lambda: sessions(proxy, 1) > before, "a session in the new worker")
         assert not load.failures
+        [again] = {*workers_of(proxy)} - {survivor}
+        os.kill(again, signal.SIGKILL)
+        until(lambda: "is started again in 1 seconds" in proxy.said, "a pause")
+        assert name_behind(proxy.port) == b"one"
+
+
+def test_a_foreign_variable_of_workers_is_refused(tmp_path: Path) -> None:
+    result = run("run", *AS_ROOT, "--upstream", NOWHERE, cwd=tmp_path, POPPROXY_WORKER="few")
+    assert result.returncode == 2
+    assert "Unset it" in result.stderr
 
 
 def test_p63_draining_waits_for_sessions_and_a_second_signal_ends_them(
