@@ -27,9 +27,11 @@ from popproxy.relay.loops import Address
 VARIABLE = "POPPROXY_WORKER"
 """The environment variable that holds the number of the descriptor of the worker's socket."""
 READY = b"ready"
+PATIENCE = 0.05
+"""Seconds that a client waits for the worker whose queue it is in, before others take it."""
 _LARGEST = 1024 * 1024
 """Octets of orders."""
-_DESCRIPTORS = 250
+DESCRIPTORS = 250
 """Descriptors in one message; Linux takes 253."""
 
 
@@ -43,7 +45,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
         settings: The settings, for this worker.
         origins: Where each setting comes from.
         file: The configuration file that was read.
-        sockets: For each descriptor sent along, the number of the route that it is for.
+        sockets: For each descriptor sent along, the number of the route that it is for, and the
+            number of the worker whose queue it is.
     """
 
     number: int
@@ -52,7 +55,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     origins: list[tuple[list[str | int], str]]
     file: str | None
-    sockets: list[int]
+    sockets: list[tuple[int, int]]
 
     @property
     def configuration(self) -> Configuration:
@@ -62,7 +65,11 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def orders_for(
-    number: int, configuration: Configuration, key: bytes, authority: Path, sockets: list[int]
+    number: int,
+    configuration: Configuration,
+    key: bytes,
+    authority: Path,
+    sockets: list[tuple[int, int]],
 ) -> Orders:
     """Make a worker's orders; see `Orders`."""
     own = for_worker(configuration, number)
@@ -105,7 +112,7 @@ class Parent:
 
     def __post_init__(self) -> None:
         """Have no listeners to give yet."""
-        self._handed: dict[int, list[socket.socket]] = {}
+        self._handed: dict[int, list[tuple[int, socket.socket]]] = {}
 
     @classmethod
     def of(cls, env: Mapping[str, str]) -> Parent | None:
@@ -125,7 +132,7 @@ class Parent:
                 status=Status.USAGE,
             ) from None
         connection.set_inheritable(False)
-        data, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, _DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, DESCRIPTORS)
         if not data:
             raise SystemExit(0)
         parent = cls(connection, msgspec.json.decode(data, type=Orders))
@@ -149,14 +156,14 @@ class Parent:
 
     def _take(self, descriptors: Sequence[int]) -> None:
         self.close_unused()
-        for route, descriptor in zip(self.orders.sockets, descriptors, strict=True):
+        for (route, turn), descriptor in zip(self.orders.sockets, descriptors, strict=True):
             opened = socket.socket(fileno=descriptor)
             opened.setblocking(False)
-            self._handed.setdefault(route, []).append(opened)
+            self._handed.setdefault(route, []).append((turn, opened))
 
     def close_unused(self) -> None:
         """Close what was handed over and not used."""
-        for opened in (one for handed in self._handed.values() for one in handed):
+        for _, opened in (one for handed in self._handed.values() for one in handed):
             opened.close()
         self._handed.clear()
 
@@ -165,7 +172,7 @@ class Parent:
         while True:
             await trio.lowlevel.wait_readable(self.connection)
             try:
-                data, descriptors, _, _ = socket.recv_fds(self.connection, _LARGEST, _DESCRIPTORS)
+                data, descriptors, _, _ = socket.recv_fds(self.connection, _LARGEST, DESCRIPTORS)
             except BlockingIOError:
                 continue
             except OSError:
@@ -190,10 +197,11 @@ class Parent:
         await trio.lowlevel.checkpoint()
         listeners: list[Listener] = []
         for (_, handed), route in zip(sorted(self._handed.items()), routes, strict=False):
-            for opened in handed:
+            for turn, opened in handed:
                 address: Address = opened.getsockname()[:2]
                 url = Url(route.listen.scheme, address[0], address[1])
-                listeners.append(Listener(route, url, address, opened))
+                patience = 0.0 if turn == self.orders.number else PATIENCE
+                listeners.append(Listener(route, url, address, opened, turn, patience))
         if len({id(one.route) for one in listeners}) != len(routes):
             raise CannotListen("a worker got no listener from its parent; restart popproxy")
         self._handed.clear()

@@ -1,10 +1,12 @@
 """`workers = n`: one parent, and n processes that serve.
 
 The parent opens the listeners, gives up root, and hands the sockets to its workers; it accepts no
-client itself. All workers accept from the same sockets. SO_REUSEPORT would give each a queue of its
-own instead, and whoever waits in the queue of a worker that was killed would be lost, or would wait
-until another has taken its place; so would any program of the same user be able to take a part of
-the clients. In one queue a client waits for whichever worker has time.
+client itself. Each worker has a queue of its own at each address (SO_REUSEPORT), among which the
+kernel deals clients out; from one queue for all, the first worker that wakes up would take nearly
+everybody. Yet all workers hold all queues: a client that its own worker does not take within
+a moment, because it was killed or is too busy, is taken by another. As the parent holds them, too,
+a queue outlives its worker. An address is first opened alone, so that a port that somebody else
+listens on is found out.
 
 A worker that ends by itself is started again: at once, and if that happens again and again, after
 pauses that grow to `LONGEST_PAUSE`. The others serve meanwhile. The parent alone reads the
@@ -27,10 +29,10 @@ import trio
 
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.reload import Source, Wanted, read_again, refused
-from popproxy.cli.worker import READY, VARIABLE, Orders, orders_for, send
+from popproxy.cli.worker import DESCRIPTORS, READY, VARIABLE, Orders, orders_for, send
 from popproxy.diagnostics import logger
 from popproxy.relay import Listener, RelayError, Route, Url
-from popproxy.relay.binding import matched, open_listeners
+from popproxy.relay.binding import matched, open_listeners, shared
 from popproxy.relay.services import services_for
 from popproxy.sinks import Hub
 from popproxy.tls.failures import TlsSetupError
@@ -127,7 +129,7 @@ class Workers:
             TlsSetupError: A route's settings of TLS cannot be used.
         """
         timeouts = self._wanted.timeouts
-        self._listeners = await open_listeners(self._wanted.routes, timeouts.resolve)
+        self._listeners = await self._open(self._wanted.routes, timeouts.resolve)
         try:
             self._bound()
             await services_for(self._wanted.terms(Hub([])), self._listeners)  # as a check
@@ -137,7 +139,7 @@ class Workers:
                         keeping.start_soon(self._keep, worker)
                         await self._first(worker)
                     if not self._stopping.is_set():
-                        self._started(self._listeners)
+                        self._started(_once(self._listeners))
                     background.start_soon(self._reload)
                     await self._stopping.wait()
                     self._close(self._listeners)
@@ -147,6 +149,20 @@ class Workers:
         finally:
             self._close(self._listeners)
         return Status.DONE if self._failed is None else self._failed
+
+    async def _open(self, routes: Sequence[Route], resolve: float) -> list[Listener]:
+        """Open a queue for each worker at each address; see `open_listeners`."""
+        alone = await open_listeners(routes, resolve)
+        opened: list[Listener] = []
+        try:
+            for listener in alone:
+                opened += shared(listener, len(self._workers))
+            if len(opened) + len(self._listeners) > DESCRIPTORS:
+                _refuse_so_many(len(opened) + len(self._listeners))
+        except BaseException:
+            self._close([*alone, *opened])
+            raise
+        return opened
 
     async def obey(self, received: AsyncIterator[int], attended: bool) -> None:
         """Do what signals say, until cancelled.
@@ -271,7 +287,7 @@ class Workers:
             wanted.configuration,
             self._source.key,
             self._source.authority,
-            [routes.index(id(one.route)) for one in listeners],
+            [(routes.index(id(one.route)), one.turn) for one in listeners],
         )
 
     async def _reload(self) -> None:
@@ -298,7 +314,7 @@ class Workers:
             partial(read_again, self._source, before), abandon_on_cancel=True
         )
         staying, wanted = matched(self._listeners, new.routes)
-        opened = await open_listeners(wanted, new.timeouts.resolve)
+        opened = await self._open(wanted, new.timeouts.resolve)
         try:
             kept = [_under(one, route) for route, one in staying]
             listeners = _in_order(kept + opened, new.routes)
@@ -319,7 +335,9 @@ class Workers:
             )
         logger(_NAME).info("reloaded", message="the configuration was read again, for all workers")
         if opened:
-            await trio.to_thread.run_sync(self._say_listening, opened, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(
+                self._say_listening, _once(opened), abandon_on_cancel=True
+            )
 
     def _tell_all(self, opened: Sequence[Listener], wanted: Wanted) -> None:
         for worker in self._workers:
@@ -344,6 +362,17 @@ async def _hear(connection: socket.socket, ready: trio.Event) -> None:
                 return
             if said == READY:
                 ready.set()
+
+
+def _once(listeners: Sequence[Listener]) -> list[Listener]:
+    return [one for one in listeners if one.turn == 1]
+
+
+def _refuse_so_many(count: int) -> None:
+    raise RelayError(
+        f"each worker needs a socket for each listener, which would be {count}: more than the"
+        f" {DESCRIPTORS} that can be handed over; have fewer workers or fewer routes"
+    )
 
 
 def _under(listener: Listener, route: Route) -> Listener:

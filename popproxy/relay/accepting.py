@@ -46,15 +46,18 @@ class Acceptor:
             os.close(self._reserve)
             self._reserve = None
 
-    async def run(self, listening: socket.socket, welcome: Welcome) -> None:
+    async def run(self, listening: socket.socket, welcome: Welcome, patience: float = 0.0) -> None:
         """Accept clients until cancelled.
 
         Args:
             listening: A listening, non-blocking socket.
             welcome: Called with each client; must not raise.
+            patience: Seconds to leave clients to another process before they are accepted here.
         """
         while True:
             await trio.lowlevel.wait_readable(listening)
+            if patience:
+                await trio.sleep(patience)
             for _ in range(_BATCH):
                 try:
                     client, address = listening.accept()

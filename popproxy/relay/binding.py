@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,12 +31,16 @@ class Listener:
         url: Where it listens, with its port.
         address: The same, as an address.
         socket: The socket.
+        turn: The worker whose queue this is, if several processes share the address.
+        patience: Seconds to leave clients to that worker, if it is another.
     """
 
     route: Route
     url: Url
     address: Address
     socket: socket.socket
+    turn: int = 1
+    patience: float = 0.0
 
 
 Opener = Callable[[Sequence[Route], float], Awaitable[list[Listener]]]
@@ -173,11 +178,15 @@ def _open(route: Route, addresses: list[tuple[int, Any]], others: list[Listener]
     raise AssertionError("the last attempt returns or raises")
 
 
-def _open_one(route: Route, family: int, address: Any, port: int) -> Listener:
+def _open_one(
+    route: Route, family: int, address: Any, port: int, *, share: bool = False
+) -> Listener:
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         opened.setblocking(False)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             # [::] is IPv6 and 0.0.0.0 is IPv4, whatever the system's default.
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -188,6 +197,30 @@ def _open_one(route: Route, family: int, address: Any, port: int) -> Listener:
         opened.close()
         raise
     return Listener(route, Url(route.listen.scheme, bound[0], bound[1]), bound, opened)
+
+
+def shared(listener: Listener, workers: int) -> list[Listener]:
+    """Open an address anew, once for each worker; the kernel deals clients out (SO_REUSEPORT).
+
+    Args:
+        listener: Has the address for itself, which shows that it was free; it is closed.
+        workers: How many.
+
+    Raises:
+        CannotListen: Another program was faster.
+    """
+    family, place = listener.socket.family, listener.socket.getsockname()
+    listener.socket.close()
+    opened: list[Listener] = []
+    try:
+        for turn in range(1, workers + 1):
+            one = _open_one(listener.route, family, place, place[1], share=True)
+            opened.append(dataclasses.replace(one, turn=turn))
+    except OSError as error:
+        for one in opened:
+            one.socket.close()
+        raise CannotListen(_advice(listener.route, error, [])) from None
+    return opened
 
 
 def _advice(route: Route, problem: OSError | None, others: list[Listener]) -> str:

@@ -216,7 +216,7 @@ class Relay:
             reception.welcome(place.listener, place.service, arriving, client, address)
 
         with place.scope:
-            await self._acceptor.run(place.listener.socket, welcome)
+            await self._acceptor.run(place.listener.socket, welcome, place.listener.patience)
 
     def _close(self) -> None:
         _close(place.listener for place in self._places)

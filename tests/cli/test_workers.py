@@ -69,6 +69,20 @@ def test_both_workers_serve_and_each_writes_files_of_its_own(one: int, tmp_path:
         assert sum(counts) == sum(load.served)
 
 
+def test_clients_are_dealt_out_to_workers(one: int, tmp_path: Path) -> None:
+    with running(tmp_path / "x", RECORD + route(one)) as proxy:
+        clients = [greeted(proxy.port)[0] for _ in range(48)]
+        counts = until(
+            lambda: (
+                sum(found := [sessions(proxy, n, "session.start") for n in (1, 2)]) == 48 and found
+            ),
+            "the sessions",
+        )
+        assert min(counts or [0]) >= 8, counts
+        for client in clients:
+            client.close()
+
+
 def test_a_worker_that_is_killed_loses_only_the_sessions_that_it_had(
     one: int, tmp_path: Path
 ) -> None:
