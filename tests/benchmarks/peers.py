@@ -52,6 +52,7 @@ class Peer:
         command: makes its command line, and the files that it needs.
         tls: whether it can end TLS on both legs.
         one_process: whether one process serves all connections.
+        up: what it says when all of it is up, if that is later than its first greeting.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Peer:
     command: Callable[[str, Legs], list[str]]
     tls: bool = False
     one_process: bool = field(default=True)
+    up: str = ""
 
     def missing(self) -> str:
         """Say that it is not there, and how it would be."""
@@ -81,10 +83,10 @@ def as_whom() -> list[str]:
     return ["--user", "root"] if os.geteuid() == 0 else []
 
 
-def _popproxy(*more: str) -> Callable[[str, Legs], list[str]]:
+def _popproxy(*more: str, workers: int = 1) -> Callable[[str, Legs], list[str]]:
     def command(program: str, legs: Legs) -> list[str]:
         settings = legs.folder / "popproxy.toml"
-        settings.write_text("", "utf-8")
+        settings.write_text(f"[process]\nworkers = {workers}\n", "utf-8")
         scheme = "pop3s" if legs.tls else "pop3"
         options = ["--config", str(settings), "--quiet", *as_whom()]
         options += ["--listen", f"{scheme}://127.0.0.1:{legs.listen}"]
@@ -174,6 +176,14 @@ def writing_to(path: Path) -> Peer:
 
 PEERS = (
     *popproxies(),
+    Peer(
+        name="popproxy-2-workers",
+        program=OWN,
+        command=_popproxy(workers=2),
+        tls=True,
+        one_process=False,
+        up="listening on",
+    ),
     Peer(name="haproxy", program="haproxy", command=_haproxy, tls=True),
     Peer(name="nginx", program="nginx", command=_nginx),
     Peer(name="socat", program="socat", command=_socat, one_process=False),

@@ -82,8 +82,17 @@ def allow_many_files() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, folder: Path, *, tls: bool) -> Iterator[Watched]:
+def running(
+    command: Sequence[str], port: int, folder: Path, *, tls: bool, up: str = ""
+) -> Iterator[Watched]:
     """Run a proxy until it answers with a greeting on its port, and end it afterwards.
+
+    Args:
+        command: its command line.
+        port: where it listens.
+        folder: for what it says.
+        tls: whether it speaks TLS.
+        up: what it says when all of it is up, if that is later than its first greeting.
 
     Raises:
         PeerError: no greeting came.
@@ -94,7 +103,7 @@ def running(command: Sequence[str], port: int, folder: Path, *, tls: bool) -> It
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
         )
     try:
-        _wait_for_greeting(process, port, words, tls=tls)
+        _wait_for_greeting(process, port, words, tls=tls, up=up)
         yield Watched(process.pid)
     finally:
         end(process)
@@ -111,12 +120,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_for_greeting(
-    process: subprocess.Popen[bytes], port: int, words: Path, *, tls: bool
+    process: subprocess.Popen[bytes], port: int, words: Path, *, tls: bool, up: str
 ) -> None:
     until = time.monotonic() + _READY
     while time.monotonic() < until and process.poll() is None:
         with suppress(OSError):
-            if _greets(port, tls=tls):
+            if _greets(port, tls=tls) and up in words.read_text("utf-8", "replace"):
                 return
         time.sleep(0.02)
     last = words.read_text("utf-8", "replace").strip()[-500:]

@@ -61,7 +61,7 @@ class Stage:
                 tls=self.certificates if tls else None,
             )
             command = peer.command(program, legs)
-            with running(command, legs.listen, legs.folder, tls=tls) as process:
+            with running(command, legs.listen, legs.folder, tls=tls, up=peer.up) as process:
                 yield legs.listen, process
 
 

@@ -88,8 +88,9 @@ def test_a_worker_that_is_killed_loses_only_the_sessions_that_it_had(
 ) -> None:
     with running(tmp_path / "x", RECORD + route(one)) as proxy:
         victim, survivor = workers_of(proxy)
-        # While one stands still, and the other too for a moment, clients wait in the queue.
+        # While one stands still, the other takes its clients; while both do, clients wait.
         os.kill(victim, signal.SIGSTOP)
+        assert {name_behind(proxy.port) for _ in range(12)} == {b"one"}
         os.kill(survivor, signal.SIGSTOP)
         waiting = [socket.create_connection(("127.0.0.1", proxy.port), PATIENCE) for _ in range(8)]
         os.kill(victim, signal.SIGKILL)
