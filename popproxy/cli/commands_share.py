@@ -10,6 +10,7 @@ from popproxy.cli.options_captures import kind_option, session_options
 
 _KEEP = "What stays"
 _PROOF = "Proof"
+_CHAIN = "Chain"
 
 
 @click.command(
@@ -113,19 +114,21 @@ def share(
 @click.command(
     "verify",
     cls=Command,
-    short_help="Does a file still hold a secret?",
+    short_help="Does a file still hold a secret? Is its chain whole?",
     examples=[
         ("Be asked for the strings; they do not show", "popproxy verify b.zip"),
         ("Strings from a file, one a line", "popproxy verify --secrets-from mine.txt logs/ b.zip"),
         ("From a password manager", "pass show mail | popproxy verify --secrets-from - b.zip"),
+        ("Was a record changed, or taken away?", "popproxy verify --chain logs/"),
     ],
     notes=[
         (
             "Exit status",
-            "0  none of the strings is in any file\n"
-            "1  at least one is, or a file cannot be read\n"
+            "0  none of the strings is in any file; the chain is whole\n"
+            "1  at least one is, the chain is broken, or a file cannot be read\n"
             "2  usage",
-        )
+        ),
+        ("Read on", "popproxy help operations      chains, keys, checkpoints"),
     ],
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
@@ -135,10 +138,50 @@ def share(
     metavar="FILE",
     help="The strings to look for, one a line; - is standard input. Without it, you are asked.",
 )
+@click.option(
+    "--chain",
+    cls=Option,
+    is_flag=True,
+    group=_CHAIN,
+    help="Verify instead that no record of JSON lines was changed, removed, added or moved.",
+)
+@click.option(
+    "--key",
+    "keys",
+    cls=Option,
+    group=_CHAIN,
+    multiple=True,
+    metavar="FILE.pub",
+    help="The public key that the chain has to be signed by; repeatable.",
+)
+@click.option(
+    "--checkpoints",
+    cls=Option,
+    group=_CHAIN,
+    multiple=True,
+    metavar="FILE",
+    help="Copies of checkpoints that were kept elsewhere; repeatable.",
+)
+@click.option(
+    "--open",
+    "open_end",
+    cls=Option,
+    is_flag=True,
+    group=_CHAIN,
+    help="The newest file may be without its end: it was copied while it was written.",
+)
 @color_only
 @click.pass_context
 def verify(
-    context: click.Context, /, paths: tuple[str, ...], secrets_from: str | None, color: str
+    context: click.Context,
+    /,
+    paths: tuple[str, ...],
+    secrets_from: str | None,
+    chain: bool,
+    keys: tuple[str, ...],
+    checkpoints: tuple[str, ...],
+    open_end: bool,
+    color: str,
 ) -> int:
     """Search files for strings that must not be in them, in every encoding that they may have.
 
@@ -146,8 +189,21 @@ def verify(
     as hexadecimal digits, percent-encoded, quoted-printable, in HTML and JSON, and as UTF-16; in
     files of any kind, in folders, and in what zip and gzip files hold. Strings never stand on the
     command line, and are never shown.
+
+    With --chain, the files are those of `popproxy run --jsonl`, compressed ones included. Give all
+    files of a time together, as a folder: then it is seen too whether one is missing, or lost its
+    tail. The first line that was changed, removed, repeated or moved is named.
     """
+    context.obj.color = color
+    if chain:
+        if secrets_from is not None:
+            raise click.UsageError("--chain and --secrets-from cannot be used together")
+        from popproxy.cli import verify_chain
+
+        options = verify_chain.Options(keys=keys, checkpoints=checkpoints, open_end=open_end)
+        return verify_chain.verify_chain(paths, options)
+    if keys or checkpoints or open_end:
+        raise click.UsageError("--key, --checkpoints and --open need --chain")
     from popproxy.cli import verify as verb
 
-    context.obj.color = color
     return verb.verify(context.obj, paths, secrets_from)

@@ -86,7 +86,7 @@ def schema() -> int:
 
 def record_schema() -> int:
     """Print the JSON Schema of the records."""
-    from popproxy.records import json_schema as schema_of_records
+    from popproxy.formats.file_lines import json_schema as schema_of_lines
 
-    click.echo(json.dumps(schema_of_records(), indent=2))
+    click.echo(json.dumps(schema_of_lines(), indent=2))
     return Status.DONE

@@ -26,6 +26,8 @@ _encoder = msgspec.json.Encoder()
 _ESCAPED = re.compile(f"[{ALWAYS_ESCAPED}]")
 _DEL = 0x7F
 _HARMLESS = bytes(range(_DEL))
+_ABOUT_FILE = b'"event":{"action":"file.'
+_ACTION_AHEAD = 120  # octets in which a line has told its action
 
 
 def escape(encoded: bytes) -> bytes:
@@ -51,6 +53,15 @@ def encode(record: Record) -> bytes:
     """
     # A list, since msgspec never frees the iterator that it makes for anything else.
     return escape(_encoder.encode_lines([record]))
+
+
+def is_about_file(line: bytes) -> bool:
+    """Tell whether a line is about the file (`popproxy.formats.file_lines`), and no record.
+
+    popproxy writes the members of a line in one order, so that a look at its beginning will do,
+    and nothing that a peer said can stand there.
+    """
+    return line.find(_ABOUT_FILE, 0, _ACTION_AHEAD) > 0
 
 
 class JsonLinesWriter:
@@ -150,7 +161,7 @@ def read(
 
     Args:
         lines: The file's lines, ends included, as iterating over a binary file gives them. Empty
-            lines are passed over.
+            lines are passed over, and those about the file itself.
         on_error: Called with the error of a line that cannot be read, `TornError` among them;
             reading goes on with the next line. Without it, errors are raised.
 
@@ -162,7 +173,7 @@ def read(
         FormatError: A line is no record.
     """
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not line.strip() or is_about_file(line):
             continue
         try:
             record = decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)
