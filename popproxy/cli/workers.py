@@ -2,11 +2,10 @@
 
 The parent opens the listeners, gives up root, and hands the sockets to its workers; it accepts no
 client itself. Each worker has a queue of its own at each address (SO_REUSEPORT), among which the
-kernel deals clients out; from one queue for all, the first worker that wakes up would take nearly
-everybody. Yet all workers hold all queues: a client that its own worker does not take within
-a moment, because it was killed or is too busy, is taken by another. As the parent holds them, too,
-a queue outlives its worker. An address is first opened alone, so that a port that somebody else
-listens on is found out.
+kernel deals clients out by a hash of their address and port, however busy each worker is. Yet all
+workers hold all queues: a client that its own worker does not take within a moment, because it was
+killed or is too busy, is taken by another. As the parent holds them, too, a queue outlives its
+worker. An address is first opened alone, so that a port that somebody else listens on is found out.
 
 A worker that ends by itself is started again: at once, and if that happens again and again, after
 pauses that grow to `LONGEST_PAUSE`. The others serve meanwhile. The parent alone reads the

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ import pytest
 
 from popproxy.cli.reload import own_path
 from tests.cli.test_reload import Load
+from tests.support.everybodys import everybodys_popproxy
 from tests.support.proxy import records, with_action
 from tests.support.reloading import (
     Reloading,
@@ -22,6 +26,7 @@ from tests.support.reloading import (
     route,
     running,
 )
+from tests.support.root import only_root
 from tests.support.running import AS_ROOT, NOWHERE, run
 from tests.support.waiting import PATIENCE, until
 
@@ -272,3 +277,51 @@ def test_a_port_in_use_is_status_3_with_workers_too(one: int, tmp_path: Path) ->
 )
 def test_each_worker_has_paths_of_its_own(path: str, own: str) -> None:
     assert own_path(path, 2) == own
+
+
+def free_privileged_port() -> int:
+    """Give a port below 1024 of 127.0.0.1 that nobody listens on."""
+    for port in range(1023, 599, -1):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port below 1024 is free")
+
+
+@only_root
+def test_p70_a_port_below_1024_is_served_by_workers_that_have_given_root_up(one: int) -> None:
+    user = pwd.getpwnam("nobody")
+    with everybodys_popproxy() as (command, env, root):
+        home = root / "home"
+        home.mkdir()
+        os.chown(home, user.pw_uid, user.pw_gid)
+        port = free_privileged_port()
+        text = RECORD + 'user = "nobody"\n' + route(one, f"pop3://127.0.0.1:{port}")
+        with running(home, text, command=command, env=env) as proxy:
+            assert proxy.port == port
+            for number in (proxy.process.pid, *workers_of(proxy)):
+                assert ids_of(number) == {user.pw_uid}, "real, effective, saved and of files"
+            assert name_behind(port) == b"one"
+            # One that is started later has the port, too, though nobody could open it any more.
+            victim = workers_of(proxy)[0]
+            before = sessions(proxy, 1)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: victim not in (now := workers_of(proxy)) and len(now) == 2, "another")
+            with Load(port, 4) as load:
+                until(lambda: sessions(proxy, 1) > before, "a session in the new worker")
+            assert not load.failures
+            proxy.reload()
+            assert name_behind(port) == b"one"
+            assert (home / "all-1.jsonl").stat().st_uid == user.pw_uid
+            assert "below 1024 need privileges" in proxy.reload(
+                text.replace(f":{port}", f":{free_privileged_port()}")
+            )
+            proxy.process.terminate()
+            assert proxy.process.wait(PATIENCE) == 0
+
+
+def ids_of(number: int) -> set[int]:
+    """Give a process's user ids."""
+    status = Path(f"/proc/{number}/status").read_text()
+    [found] = re.findall(r"^Uid:\s+(.*)$", status, re.MULTILINE)
+    return {int(one) for one in found.split()}

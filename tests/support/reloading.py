@@ -9,7 +9,7 @@ import socket
 import socketserver
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.running import AS_ROOT, LISTENING, started
@@ -151,11 +151,27 @@ class Reloading:
 
 
 @contextlib.contextmanager
-def running(home: Path, text: str, *options: str) -> Iterator[Reloading]:
-    """Start popproxy with a configuration file."""
+def running(
+    home: Path,
+    text: str,
+    *options: str,
+    command: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Reloading]:
+    """Start popproxy with a configuration file.
+
+    Args:
+        home: Where it runs.
+        text: The configuration.
+        options: More options; the file or these say whom root becomes, or it stays root.
+        command: popproxy itself, if it is not the one that is installed.
+        env: More variables for its environment.
+    """
     home.mkdir(exist_ok=True)
     (home / "popproxy.toml").write_text(text)
-    with started("run", *AS_ROOT, *options, cwd=home) as (process, port):
+    user = () if "\nuser = " in text else AS_ROOT
+    argv = ("run", *user, *options)
+    with started(*argv, cwd=home, program=command, env=env) as (process, port):
         proxy = Reloading(home, process, port)
         try:
             yield proxy

@@ -9,7 +9,7 @@ import socket
 import socketserver
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.proxy import command
@@ -76,18 +76,23 @@ def run(*argv: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def started(
-    *argv: str, cwd: Path, stdout: int | None = None, **more: str
+    *argv: str,
+    cwd: Path,
+    stdout: int | None = None,
+    program: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    **more: str,
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start something that listens; give the process and the port. Its stderr is in a file."""
     cwd.mkdir(exist_ok=True)
     with (cwd / "stderr").open("wb") as err, (cwd / "stdout").open("wb") as out:
         process = subprocess.Popen(
-            [command(), *argv],
+            [*(program or [command()]), *argv],
             stdin=subprocess.DEVNULL,
             stdout=out if stdout is None else stdout,
             stderr=err,
             cwd=cwd,
-            env={**ENVIRONMENT, "HOME": str(cwd), **more},
+            env={**ENVIRONMENT, "HOME": str(cwd), **more, **(env or {})},
         )
     try:
         found = until(
