@@ -22,6 +22,7 @@ import trio
 from popproxy.cli import outputs, wiring, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import CommandError, ConfigurationError, Status
+from popproxy.cli.service_manager import ServiceManager
 from popproxy.cli.settings import Settings
 from popproxy.cli.sources import read_all
 from popproxy.diagnostics import logger
@@ -260,6 +261,7 @@ class Reloader:
         generations: Generations,
         say_listening: Callable[[Sequence[Listener]], None],
         *,
+        manager: ServiceManager,
         aloud: bool = True,
     ) -> None:
         """Prepare.
@@ -270,6 +272,7 @@ class Reloader:
             relay: Serves by it.
             generations: Its outputs.
             say_listening: Tells people and programs of listeners that are new.
+            manager: Is told when a reload begins and ends.
             aloud: Whether to say that it was done; a worker's parent does that.
         """
         self._again = again
@@ -277,8 +280,14 @@ class Reloader:
         self._relay = relay
         self._generations = generations
         self._say_listening = say_listening
+        self._manager = manager
         self._aloud = aloud
         self._asked = trio.Event()
+
+    @property
+    def drain(self) -> float:
+        """Seconds that sessions get when popproxy is told to stop."""
+        return self._configuration.settings.timeouts.drain
 
     def request(self) -> None:
         """Open files anew at once, and the configuration soon; several requests may become one."""
@@ -291,10 +300,11 @@ class Reloader:
             while True:
                 await self._asked.wait()
                 self._asked = trio.Event()
-                try:
-                    await self.reload(retiring)
-                except (CommandError, RelayError, TlsSetupError) as error:
-                    refused(error)
+                with self._manager.reloading():
+                    try:
+                        await self.reload(retiring)
+                    except (CommandError, RelayError, TlsSetupError) as error:
+                        refused(error, self._manager)
 
     async def reload(self, retiring: trio.Nursery) -> None:
         """Read the configuration, and put it in force.
@@ -343,8 +353,9 @@ class Reloader:
 _NAME = "popproxy.cli"
 
 
-def refused(error: Exception) -> None:
+def refused(error: Exception, manager: ServiceManager) -> None:
     """Tell that a configuration was refused, and all that is wrong with it."""
+    manager.remark("the last reload was refused")
     if isinstance(error, ConfigurationError):
         what = "; ".join(str(problem) for problem in error.problems)
     elif isinstance(error, CommandError):

@@ -34,6 +34,7 @@ from popproxy.cli.privileges import (
     wanted_identity,
 )
 from popproxy.cli.reload import Reloader, Source, Wanted
+from popproxy.cli.service_manager import ServiceManager, Vitals
 from popproxy.cli.worker import Parent
 from popproxy.diagnostics import load, on_first_use
 from popproxy.relay import (
@@ -50,6 +51,8 @@ from popproxy.sinks.turns import share_interpreter
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.settings import ListenerTls
 
+FLUSH = 5.0
+"""Seconds that the end may take beyond the time for draining."""
 AT_ONCE = 0.2
 """Seconds that outputs get when a second signal asks to end at once."""
 
@@ -65,6 +68,7 @@ class Plan:
         outputs: Take the records.
         identity: The user to become once listening, if any.
         diagnostics: Where to speak.
+        manager: The service manager; a worker has none.
         silent_listeners: Whether not to say where it listens.
         attended: Whether a person looks on from a terminal. SIGHUP then means that the terminal
             is gone, and ends the run; otherwise it means to open files and read settings anew.
@@ -76,6 +80,7 @@ class Plan:
     outputs: Generations
     identity: Identity | None
     diagnostics: Diagnostics
+    manager: ServiceManager
     silent_listeners: bool = False
     attended: bool = False
 
@@ -110,6 +115,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         outputs=Generations(wanted.sinks, required=wanted.required),
         identity=identity,
         diagnostics=make_diagnostics(configuration, invocation.env),
+        manager=ServiceManager.of(invocation.env) if parent is None else ServiceManager(),
         # Programs read the line; a person who asked for quiet does not want it.
         silent_listeners=log.quiet and is_terminal(sys.stderr),
         attended=is_terminal(sys.stderr) or is_terminal(sys.stdout),
@@ -123,6 +129,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
             return trio.run(_serve_by_workers, plan)
         trio.run(relay, plan)
     finally:
+        plan.manager.close()
         plan.diagnostics.close()
     return Status.DONE
 
@@ -155,6 +162,7 @@ async def _serve_by_workers(plan: Plan) -> int:
         partial(_give_up_root, plan),
         partial(_started, plan),
         partial(_say_new, plan),
+        plan.manager,
     )
     with trio.open_signal_receiver(*_signals()) as received:
         async with trio.open_nursery() as nursery:
@@ -184,15 +192,19 @@ async def relay(plan: Plan) -> None:
         relaying,
         plan.outputs,
         partial(_say_new, plan),
+        manager=plan.manager,
         aloud=parent is None,
     )
+    look = partial(_vitals, relaying, plan.outputs)
     with trio.CancelScope() as scope, trio.open_signal_receiver(*_signals()) as received:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey, received, stop, scope, plan, reloader)
                 nursery.start_soon(reloader.run)
+                nursery.start_soon(plan.manager.keep_told, look)
                 if parent is not None:
                     nursery.start_soon(_obey_parent, parent, stop, reloader)
+                    nursery.start_soon(parent.keep_told, look)
                 await _serve(plan, relaying, stop)
                 nursery.cancel_scope.cancel()
         finally:
@@ -207,6 +219,14 @@ async def relay(plan: Plan) -> None:
                     level="warning",
                     records=str(lost),
                 )
+
+
+def _vitals(relaying: Relay, generations: Generations, patience: float) -> Vitals:
+    return Vitals(
+        sessions=relaying.sessions,
+        lost=generations.lost,
+        well=not generations.stuck(patience),
+    )
 
 
 def _signals() -> list[signal.Signals]:
@@ -225,6 +245,7 @@ async def _obey(
             reloader.request()
         elif not stop.is_set():
             stop.set()
+            plan.manager.stopping(reloader.drain + FLUSH)
             if plan.parent is None:
                 plan.diagnostics.announce(
                     "stopping", "stopping: no new clients; a second time ends all sessions at once"
@@ -294,6 +315,7 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
     if is_terminal(sys.stderr) and plan.diagnostics.form == "console":
         first = listeners[0]
         say_waiting(plan.diagnostics, first.url, first.route.listener_tls)
+    plan.manager.ready()
     load()  # not earlier: whoever waits for the line above need not wait for structlog
 
 

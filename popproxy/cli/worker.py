@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import trio
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.reload import Source, Wanted, for_worker, wanted
+from popproxy.cli.service_manager import Vitals
 from popproxy.cli.settings import Settings
 from popproxy.relay import CannotListen, Listener, Route, Url
 from popproxy.relay.loops import Address
@@ -27,6 +28,9 @@ from popproxy.relay.loops import Address
 VARIABLE = "POPPROXY_WORKER"
 """The environment variable that holds the number of the descriptor of the worker's socket."""
 READY = b"ready"
+"""What a worker says when it serves; all else that it says is a `Vitals`."""
+BEATS = 4
+"""Signs of life of a worker within the time in which its parent expects one."""
 PATIENCE = 0.05
 """Seconds that a client waits for the worker whose queue it is in, before others take it."""
 _LARGEST = 1024 * 1024
@@ -47,6 +51,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
         file: The configuration file that was read.
         sockets: For each descriptor sent along, the number of the route that it is for, and the
             number of the worker whose queue it is.
+        beat: Seconds between two signs of life that the worker gives; 0 if nobody asks.
     """
 
     number: int
@@ -56,6 +61,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     origins: list[tuple[list[str | int], str]]
     file: str | None
     sockets: list[tuple[int, int]]
+    beat: float = 0.0
 
     @property
     def configuration(self) -> Configuration:
@@ -70,6 +76,7 @@ def orders_for(
     key: bytes,
     authority: Path,
     sockets: list[tuple[int, int]],
+    beat: float,
 ) -> Orders:
     """Make a worker's orders; see `Orders`."""
     own = for_worker(configuration, number)
@@ -81,6 +88,7 @@ def orders_for(
         origins=[(list(path), origin) for path, origin in own.origins.items()],
         file=own.file,
         sockets=sockets,
+        beat=beat,
     )
 
 
@@ -187,6 +195,19 @@ class Parent:
         """Tell the parent that clients are accepted."""
         with contextlib.suppress(OSError):  # that it is gone is noticed elsewhere
             self.connection.send(READY)
+
+    async def keep_told(self, look: Callable[[float], Vitals]) -> None:
+        """Give the parent signs of life until cancelled.
+
+        Args:
+            look: Says how this process is; is told how many seconds a write may take.
+        """
+        if not self.orders.beat:
+            return
+        while True:
+            with contextlib.suppress(OSError):  # it does not read, or is gone: noticed elsewhere
+                self.connection.send(msgspec.json.encode(look(self.orders.beat * BEATS)))
+            await trio.sleep(self.orders.beat)
 
     async def open_listeners(self, routes: Sequence[Route], _resolve: float) -> list[Listener]:
         """Give the listeners that the parent opened; see `popproxy.relay.binding.Opener`.

@@ -14,13 +14,8 @@ configuration; it checks it whole, and then sends it to all workers.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
@@ -28,7 +23,9 @@ import trio
 
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.reload import Source, Wanted, read_again, refused
-from popproxy.cli.worker import DESCRIPTORS, READY, VARIABLE, Orders, orders_for, send
+from popproxy.cli.service_manager import STATUS, ServiceManager, Vitals
+from popproxy.cli.worker import BEATS, DESCRIPTORS, Orders, orders_for
+from popproxy.cli.worker_process import Worker, end_of, refused_start
 from popproxy.diagnostics import logger
 from popproxy.relay import Listener, RelayError, Route, Url
 from popproxy.relay.binding import matched, open_listeners, shared
@@ -43,45 +40,6 @@ STEADY = 60.0
 PATIENCE = 5.0
 """Seconds that workers get beyond the time for draining, before they are killed."""
 _NAME = "popproxy.cli"
-_OF_THE_PARENT = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}
-)
-"""Environment variables by which a service manager speaks with the process that it started."""
-
-
-class Worker:
-    """One worker, whichever process it is at present.
-
-    Attributes:
-        number: From 1.
-        process: The process, if there is one.
-        connection: The parent's end of the pair that joins them.
-        ready: Set while it serves.
-    """
-
-    def __init__(self, number: int) -> None:
-        """Begin without a process."""
-        self.number = number
-        self.process: trio.Process | None = None
-        self.connection: socket.socket | None = None
-        self.ready = trio.Event()
-
-    def tell(self, orders: Orders, listeners: Sequence[Listener]) -> None:
-        """Send orders; a worker that cannot take them is ended, and started again with them."""
-        try:
-            if self.connection is not None:
-                send(self.connection, orders, [one.socket.fileno() for one in listeners])
-        except OSError:
-            self.kill()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its process."""
-        if self.process is not None:
-            self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End its process at once."""
-        self.signal(signal.SIGKILL)
 
 
 class Workers:
@@ -94,6 +52,7 @@ class Workers:
         bound: Callable[[], None],
         started: Callable[[Sequence[Listener]], None],
         say_listening: Callable[[Sequence[Listener]], None],
+        manager: ServiceManager,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -103,12 +62,14 @@ class Workers:
             bound: Called when the listeners are bound, to give up root (P70).
             started: Called with the listeners when all workers serve.
             say_listening: Tells people and programs of listeners that a reload brings.
+            manager: The service manager.
         """
         self._source = source
         self._wanted = wanted
         self._bound = bound
         self._started = started
         self._say_listening = say_listening
+        self._manager = manager
         self._listeners: list[Listener] = []
         count = wanted.configuration.settings.process.workers
         self._workers = [Worker(number) for number in range(1, count + 1)]
@@ -140,6 +101,7 @@ class Workers:
                     if not self._stopping.is_set():
                         self._started(_once(self._listeners))
                     background.start_soon(self._reload)
+                    background.start_soon(self._manager.keep_told, self._vitals)
                     await self._stopping.wait()
                     self._close(self._listeners)
                     seconds = self._wanted.timeouts.drain + PATIENCE
@@ -180,8 +142,27 @@ class Workers:
                     message="stopping: no new clients; a second time ends all sessions at once",
                 )
             self._stopping.set()
+            self._manager.stopping(self._wanted.timeouts.drain + PATIENCE)
             for worker in self._workers:
                 worker.signal(signal.SIGTERM)
+
+    def _vitals(self, patience: float) -> Vitals:
+        """Say how the workers are; one that stands still while others serve is ended."""
+        serving = [worker for worker in self._workers if worker.ready.is_set()]
+        well = [worker for worker in serving if worker.silent() < patience]
+        for worker in serving:
+            if well and self._manager.watchdog and worker.silent() > self._manager.watchdog:
+                logger(_NAME).error(
+                    "worker-stuck",
+                    message=f"worker {worker.number} has stood still for"
+                    f" {worker.silent():.0f} seconds; it is killed, and started again",
+                )
+                worker.kill()
+        return Vitals(
+            sessions=sum(worker.vitals.sessions for worker in self._workers),
+            lost=sum(worker.lost for worker in self._workers),
+            well=bool(well),
+        )
 
     async def _first(self, worker: Worker) -> None:
         """Wait until a worker serves, or has failed at its first start."""
@@ -215,7 +196,7 @@ class Workers:
             pause = 0.0 if steady else pause
             logger(_NAME).warning(
                 "worker-ended",
-                message=f"worker {worker.number} ended ({_end(status)}) and is started again"
+                message=f"worker {worker.number} ended ({end_of(status)}) and is started again"
                 + (f" in {pause:g} seconds" if pause else ""),
             )
             with trio.move_on_after(pause):
@@ -225,22 +206,20 @@ class Workers:
     async def _live(self, worker: Worker) -> int:
         """Run a process for a worker to its end, and give its exit status."""
         try:
-            connection, process = await self._start()
+            connection, process = await worker.start(self._source.env)
         except OSError as error:
             # Descriptors, processes or memory have run out, perhaps: the others serve meanwhile.
             logger(_NAME).error(
                 "worker-not-started",
-                message=f"cannot start worker {worker.number}: {os.strerror(error.errno or 0)};"
-                f" the user that popproxy runs as needs the right to run {sys.executable}",
+                message=f"cannot start worker {worker.number}: {refused_start(error)}",
             )
             return Status.FAILED
         try:
-            worker.process, worker.connection = process, connection
             if self._stopping.is_set():
                 worker.signal(signal.SIGTERM)
             worker.tell(self._orders(worker, self._listeners, self._wanted), self._listeners)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_hear, connection, worker.ready)
+                nursery.start_soon(worker.hear, connection)
                 await process.wait()
                 nursery.cancel_scope.cancel()
             return process.returncode or 0
@@ -249,35 +228,8 @@ class Workers:
                 worker.kill()
                 with trio.CancelScope(shield=True):
                     await process.wait()
-            worker.process = worker.connection = None
+            worker.ended()
             connection.close()
-
-    async def _start(self) -> tuple[socket.socket, trio.Process]:
-        """Start a process; give our end of the pair that joins it.
-
-        Raises:
-            OSError: It cannot be started.
-        """
-        kept = {
-            name: value for name, value in self._source.env.items() if name not in _OF_THE_PARENT
-        }
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                ours.setblocking(False)
-                process = await trio.lowlevel.open_process(
-                    [sys.executable, "-m", "popproxy", "run"],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env={**kept, VARIABLE: str(theirs.fileno())},
-                    # A group of its own: Ctrl-C is for the parent, who passes it on.
-                    process_group=0,
-                )
-            except BaseException:
-                ours.close()
-                raise
-        return ours, process
 
     def _orders(self, worker: Worker, listeners: Sequence[Listener], wanted: Wanted) -> Orders:
         routes = list(dict.fromkeys(id(one.route) for one in listeners))
@@ -287,18 +239,20 @@ class Workers:
             self._source.key,
             self._source.authority,
             [(routes.index(id(one.route)), one.turn) for one in listeners],
+            min(self._manager.patience / BEATS, STATUS) if self._manager.listens else 0.0,
         )
 
     async def _reload(self) -> None:
         while True:
             await self._asked.wait()
             self._asked = trio.Event()
-            try:
-                await self._read_again()
-            except (CommandError, RelayError, TlsSetupError) as error:
-                refused(error)
-                # Files are opened anew all the same: the orders are those that are in force.
-                self._tell_all([], self._wanted)
+            with self._manager.reloading():
+                try:
+                    await self._read_again()
+                except (CommandError, RelayError, TlsSetupError) as error:
+                    refused(error, self._manager)
+                    # Files are opened anew all the same: the orders are those that are in force.
+                    self._tell_all([], self._wanted)
 
     async def _read_again(self) -> None:
         """Check a configuration whole, and send it to all workers.
@@ -348,21 +302,6 @@ class Workers:
             listener.socket.close()
 
 
-async def _hear(connection: socket.socket, ready: trio.Event) -> None:
-    """Hear what a worker says."""
-    while True:
-        await trio.lowlevel.wait_readable(connection)
-        with contextlib.suppress(BlockingIOError):
-            try:
-                said = connection.recv(64)
-            except OSError:
-                return
-            if not said:
-                return
-            if said == READY:
-                ready.set()
-
-
 def _once(listeners: Sequence[Listener]) -> list[Listener]:
     return [one for one in listeners if one.turn == 1]
 
@@ -382,9 +321,3 @@ def _under(listener: Listener, route: Route) -> Listener:
 def _in_order(listeners: Sequence[Listener], routes: Sequence[Route]) -> list[Listener]:
     places = {id(route): place for place, route in enumerate(routes)}
     return sorted(listeners, key=lambda one: places[id(one.route)])
-
-
-def _end(status: int) -> str:
-    if status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"exit status {status}"

@@ -200,6 +200,11 @@ class Relay:
             raise RelayError("popproxy is about to end, and takes no new settings")
         return self._accepting, self._reception
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions are under way."""
+        return 0 if self._reception is None else len(self._reception.housekeeper.sessions)
+
     async def unused(self, hub: RecordHub) -> None:
         """Wait until no session, nor a client that is about to begin one, has to do with a hub.
 

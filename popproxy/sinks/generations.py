@@ -84,6 +84,14 @@ class Generations:
         """Whether every output of sessions that begin now writes records as they come."""
         return self._now.hub.healthy
 
+    def stuck(self, seconds: float) -> bool:
+        """Say whether the thread of an output is held up.
+
+        Args:
+            seconds: How long it may be at one piece of work, such as a write.
+        """
+        return any(sink.stuck(seconds) for sink in self._living() if isinstance(sink, QueuedSink))
+
     @property
     def lost(self) -> int:
         """Records that files and streams lost in this run."""

@@ -50,6 +50,8 @@ class Handover:
     Attributes:
         computing: Whether the thread is encoding records, or would be if it had the interpreter.
         writing: Monotonic time since which it writes, or has tried to; 0 if it does not.
+        at_work: Monotonic time since which it is at one piece of work, such as a write that the
+            system does not end; 0 while it waits for work.
     """
 
     def __init__(self, octets: int) -> None:
@@ -64,6 +66,7 @@ class Handover:
         self._backlog = Backlog(octets)
         self.computing = False
         self.writing = 0.0
+        self.at_work = 0.0
         self._pressed_at = octets // 8
         self._hurry_at = octets // 16  # at high speed, gathering must not fill the backlog
         self._losses = Losses()
@@ -162,6 +165,20 @@ class Handover:
             closed, self._closed = self._closed, True
             return not closed
 
+    def stuck(self, seconds: float) -> bool:
+        """Say whether the thread is held up, or has ended though nobody asked it to.
+
+        An output that fails, or whose reader is slow, does not hold the thread up.
+
+        Args:
+            seconds: How long it may be at one piece of work.
+        """
+        since = self.at_work
+        if since and time.monotonic() - since > seconds:
+            return True
+        with self._lock:
+            return self._stopped and not self._gone and self._closing_at is None
+
     @property
     def healthy(self) -> bool:
         """Whether records are being written as they come."""
@@ -186,6 +203,7 @@ class Handover:
             until_retry: Seconds until a failed output is due; None if there is none.
             gather: Seconds to let records come together, if nobody is in a hurry.
         """
+        self.at_work = 0.0
         with self._lock:
             if self._closing_at is None:
                 self._idle = True
@@ -198,6 +216,7 @@ class Handover:
             self._hurry = False
             reopening, self._reopening = self._reopening, False
             closing_at = self._closing_at
+            self.at_work = time.monotonic()
             return Work(self._backlog.take(final=closing_at is not None), reopening, closing_at)
 
     def _has_work(self) -> bool:

@@ -166,6 +166,7 @@ class Pump:
     def _write(self, output: Output, turns: Turns) -> None:
         try:
             while True:
+                self._handover.at_work = time.monotonic()
                 self._handover.computing = True
                 output.prepare(turns)
                 self._handover.computing = False

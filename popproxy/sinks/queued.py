@@ -115,6 +115,10 @@ class QueuedSink:
                 lost=self.lost,
             )
 
+    def stuck(self, seconds: float) -> bool:
+        """Say whether the thread is held up; see `Handover.stuck`."""
+        return self._handover.stuck(seconds)
+
     @property
     def healthy(self) -> bool:
         """Whether records are being written as they come."""

@@ -50,9 +50,11 @@ def greeting(name: bytes) -> Iterator[int]:
     with _Server(name) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def greeted(port: int) -> tuple[socket.socket, bytes]:
