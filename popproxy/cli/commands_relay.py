@@ -156,6 +156,14 @@ from popproxy.cli.options_tls import tls_options
     help="Packets for Wireshark, decrypted and masked; - is standard output. Repeatable.",
 )
 @setting(
+    "--syslog",
+    setting="record.syslog",
+    group=OUTPUT,
+    multiple=True,
+    metavar="URL",
+    help="A syslog collector: syslog+tls://HOST:6514 or syslog+tcp://HOST:601. Repeatable.",
+)
+@setting(
     "--putty-mode",
     setting="record.putty_mode",
     group=OUTPUT,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
+from popproxy.cli import wiring_syslog
 from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal, wants_color
 from popproxy.cli.errors import CommandError, Status
@@ -66,6 +67,7 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
                 status=Status.USAGE,
             ) from None
         sinks.append(sink)
+    sinks.extend(wiring_syslog.make_sinks(configuration))
     view = None if STDOUT in descriptors else make_view(configuration, env, alone=not sinks)
     if view is not None:
         sinks.append(view)
@@ -100,6 +102,7 @@ def make_view(configuration: Configuration, env: Mapping[str, str], *, alone: bo
 def warnings(configuration: Configuration) -> Iterator[str]:
     """Find what works, but perhaps not as it was meant."""
     record = configuration.settings.record
+    yield from wiring_syslog.warnings(configuration)
     for path in record.putty:
         if stream_of(path) is not None:
             yield (

@@ -21,6 +21,19 @@ def authority_directory(env: Mapping[str, str]) -> Path:
     return Path(data) / "popproxy" / "authority"
 
 
+def spool_directory(env: Mapping[str, str]) -> Path:
+    """Give the folder of what waits for syslog collectors.
+
+    Args:
+        env: The environment; `XDG_STATE_HOME` counts if it is absolute, as its specification says.
+    """
+    state = env.get("XDG_STATE_HOME", "")
+    if not state.startswith("/"):
+        home = env.get("HOME") or _home()
+        state = f"{home}/.local/state"
+    return Path(state) / "popproxy" / "syslog"
+
+
 def _home() -> str:
     """Look the user's home up, as services are started without HOME."""
     try:

@@ -19,7 +19,7 @@ import click
 import msgspec
 import trio
 
-from popproxy.cli import outputs, wiring, wiring_tls
+from popproxy.cli import outputs, wiring, wiring_syslog, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import CommandError, ConfigurationError, Status
 from popproxy.cli.service_manager import ServiceManager
@@ -129,7 +129,9 @@ def for_worker(configuration: Configuration, number: int) -> Configuration:
     for kind, path in outputs.named(record):
         paths.setdefault(kind, []).append(own_path(path, number, alone=alone))
     settings = msgspec.structs.replace(
-        configuration.settings, record=msgspec.structs.replace(record, **paths)
+        configuration.settings,
+        record=msgspec.structs.replace(record, **paths),
+        syslog=wiring_syslog.for_worker(configuration.settings, number),
     )
     return replace(configuration, settings=settings)
 
@@ -154,6 +156,7 @@ def read(env: Mapping[str, str], context: click.Context) -> Configuration:
             ),
             status=Status.USAGE,
         )
+    configuration = wiring_syslog.with_spool(configuration, env)
     alone = configuration.settings.process.workers == 1
     return for_worker(configuration, 1) if alone else configuration
 
@@ -215,6 +218,8 @@ def _fixed(before: Settings, found: Settings) -> Iterator[tuple[str, msgspec.Str
     written by the sink that it has.
     """
     for section in found.__struct_fields__:
+        if section == "syslog" and not before.record.syslog:
+            continue  # nothing is written by it yet
         if section not in RELOADED:
             yield section, getattr(before, section)
     kept = {
@@ -231,7 +236,9 @@ def _formats(configuration: Configuration) -> dict[int | str, str]:
         path if (stream := wiring.stream_of(path)) is None else stream: str(kind)
         for kind, path in outputs.named(configuration.settings.record)
     }
-    return named or {wiring.STDOUT: "text"}
+    if named or configuration.settings.record.syslog:
+        return named
+    return {wiring.STDOUT: "text"}
 
 
 def _refuse_other_formats(before: Configuration, found: Configuration) -> None:

@@ -265,8 +265,13 @@ async def _serve(plan: Plan, relaying: Relay, stop: trio.Event) -> None:
         await relaying.run(
             stop=stop,
             bound=partial(_give_up_root, plan),
-            task_status=_Ready(partial(_started, plan)),
+            task_status=_Ready(partial(_begin, plan)),
         )
+
+
+def _begin(plan: Plan, listeners: Sequence[Listener]) -> None:
+    plan.outputs.start()
+    _started(plan, listeners)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,32 @@ Networks = Annotated[
 ]
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Facility = Literal[
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "audit",
+    "alert",
+    "clock",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
+]
 TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 DEFAULT_LISTEN = "pop3://127.0.0.1:1110"
 
@@ -94,6 +120,10 @@ class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pcapng: Annotated[
         list[str], Meta(description="Packets for Wireshark; - is standard output, into a pipe.")
     ] = []
+    syslog: Annotated[
+        list[str],
+        Meta(description="Syslog collectors: syslog+tls://HOST:6514 or syslog+tcp://HOST:601."),
+    ] = []
     putty_mode: Annotated[
         Literal["printable", "all"],
         Meta(description="printable: control characters as visible escapes; all: byte-exact."),
@@ -108,6 +138,45 @@ class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_log: Annotated[
         bool, Meta(description="Forward no byte that could not be recorded.")
     ] = False
+
+
+class SyslogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How records go to syslog collectors, for all that `record.syslog` names."""
+
+    facility: Annotated[Facility, Meta(description="The facility of all messages.")] = "audit"
+    app_name: Annotated[str, Meta(description="The program's name in messages.")] = "popproxy"
+    hostname: Annotated[
+        str, Meta(description="This machine's name in messages; what the system says if empty.")
+    ] = ""
+    sd_id: Annotated[
+        str, Meta(description="The structured data's SD-ID: a name, @ and an enterprise number.")
+    ] = "popproxy@32473"
+    bodies: Annotated[
+        bool, Meta(description="Send the content of messages and lists, too, if it is recorded.")
+    ] = False
+    max_size: Annotated[
+        Count,
+        Meta(description="Octets of a message, as the collector takes them; 2048 at least."),
+    ] = 8000
+    ca: Annotated[
+        str, Meta(description="Certificates in PEM to trust, instead of the system's.")
+    ] = ""
+    client_certificate: Annotated[
+        str, Meta(description="A certificate chain in PEM that collectors may ask popproxy for.")
+    ] = ""
+    client_key: Annotated[
+        str, Meta(description="The key of client_certificate; needed unless in the same file.")
+    ] = ""
+    spool: Annotated[
+        str, Meta(description="The folder of what waits; a place of its own if empty.")
+    ] = ""
+    spool_size: Annotated[
+        Count, Meta(description="Octets that may wait for each collector; 1048576 at least.")
+    ] = 64 * 1024 * 1024
+    resend: Annotated[
+        Seconds,
+        Meta(description="When a connection breaks, what was sent this long before is sent again."),
+    ] = 10.0
 
 
 class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -194,6 +263,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     route: Annotated[list[RouteSettings], Meta(description="One table for each listener.")] = []
     record: RecordSettings = RecordSettings()
+    syslog: SyslogSettings = SyslogSettings()
     tls: TlsSettings = TlsSettings()
     limits: LimitsSettings = LimitsSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
@@ -204,6 +274,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 SECTIONS: dict[str, type[Struct]] = {
     "route": RouteSettings,
     "record": RecordSettings,
+    "syslog": SyslogSettings,
     "tls": TlsSettings,
     "limits": LimitsSettings,
     "timeouts": TimeoutsSettings,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from popproxy.cli import wiring_tls
+from popproxy.cli import wiring_syslog, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import Problem
 from popproxy.cli.settings import RecordSettings
@@ -223,6 +223,7 @@ def check(configuration: Configuration) -> Iterator[Problem]:
     make_routes(configuration, problems)
     yield from problems
     yield from _outputs(configuration)
+    yield from wiring_syslog.check(configuration)
     yield from _workers(configuration)
 
 
@@ -232,7 +233,7 @@ def _workers(configuration: Configuration) -> Iterator[Problem]:
         return
     paths = [path for _, paths in _paths(configuration.settings.record) for path in paths]
     streams = [path for path in paths if stream_of(path) is not None]
-    if streams or not paths:
+    if streams or not (paths or configuration.settings.record.syslog):
         yield Problem(
             where=configuration.origins["process", "workers"],
             key="process.workers",

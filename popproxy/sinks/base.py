@@ -100,6 +100,7 @@ _CAUSES = {
     errno.ENXIO: "it is a FIFO that no program reads",
     errno.EISDIR: "it is a directory",
     errno.EAGAIN: "whoever reads it does not keep up",
+    errno.EBUSY: "another process uses it",
     errno.EPIPE: "whoever read it has gone",
 }
 

@@ -97,6 +97,12 @@ class Generations:
         """Records that files and streams lost in this run."""
         return self._lost + _lost_by(self._living())
 
+    def start(self) -> None:
+        """Have the outputs begin what does not wait for records."""
+        for sink in self._now.sinks:
+            if isinstance(sink, QueuedSink):
+                sink.start()
+
     def reopen(self) -> None:
         """Have every file closed and opened again by its name, as after a rotation."""
         for sink in self._living():
@@ -133,6 +139,7 @@ class Generations:
             return None
         before, self._now = self._now, generation
         self._earlier[before] = None
+        self.start()
         return before
 
     async def retire(

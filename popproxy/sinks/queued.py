@@ -56,6 +56,9 @@ class QueuedSink:
         """What people call it, as `--jsonl all.jsonl`."""
         return self._notices.output
 
+    def start(self) -> None:
+        """Begin what does not wait for a record, if there is such a thing."""
+
     def put(self, record: Record) -> None:
         """Take a record; never waits for an output, never raises.
 

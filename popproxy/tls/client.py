@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+from pathlib import Path
 from socket import socket
 
 from popproxy.tls.certificates import covers, peer
@@ -55,7 +56,7 @@ class UpstreamContext:
     def _make(self) -> ssl.SSLContext:
         settings = self._settings
         verified = not settings.insecure and (settings.ca is not None or not self._pins)
-        context = _trusting_the_system() if verified and settings.ca is None else _empty()
+        context = trusting_the_system() if verified and settings.ca is None else _empty()
         prepare(context, settings.minimum, settings.key_log)
         # Python ties the name that is sent to the one that is verified; where they differ, the
         # name is compared in `verify`.
@@ -63,7 +64,7 @@ class UpstreamContext:
         context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
         context.set_alpn_protocols([ALPN])
         if settings.ca is not None and verified:
-            _trust(context, settings)
+            trust(context, settings.ca)
         if settings.certificate is not None:
             self.warnings = load_pair(context, settings.certificate, settings.key).warnings
         return context
@@ -118,7 +119,8 @@ def _empty() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _trusting_the_system() -> ssl.SSLContext:
+def trusting_the_system() -> ssl.SSLContext:
+    """Make a context that trusts whom the system trusts."""
     paths = ssl.get_default_verify_paths()
     if sys.platform in ("darwin", "win32") or not (paths.cafile or paths.capath):
         import truststore
@@ -129,17 +131,22 @@ def _trusting_the_system() -> ssl.SSLContext:
     return context
 
 
-def _trust(context: ssl.SSLContext, settings: UpstreamTls) -> None:
+def trust(context: ssl.SSLContext, ca: Path) -> None:
+    """Have a context trust the certificates of a file.
+
+    Raises:
+        TlsSetupError: The file cannot be used; the message says what to do.
+    """
     try:
-        context.load_verify_locations(cafile=settings.ca)
+        context.load_verify_locations(cafile=ca)
     except ssl.SSLError:
         raise TlsSetupError(
-            f"{settings.ca} holds no certificates in PEM; name a file with the certificate of who"
+            f"{ca} holds no certificates in PEM; name a file with the certificate of who"
             " issued the server's, or the server's own"
         ) from None
     except OSError as error:
         raise TlsSetupError(
-            f"{settings.ca} cannot be read: {(error.strerror or 'unknown error').lower()}; name a"
+            f"{ca} cannot be read: {(error.strerror or 'unknown error').lower()}; name a"
             " file with certificates in PEM that the user who runs popproxy may read"
         ) from None
     # A server's own certificate in the file vouches for itself, as people expect.
