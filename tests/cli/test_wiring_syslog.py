@@ -75,7 +75,7 @@ def test_p48_a_host_leads_to_no_other_folder(host: str) -> None:
         (
             "'udp://a'",
             "",
-            "popproxy.toml:4: record.syslog: udp://a is no URL of a syslog collector",
+            "popproxy.toml:4: record.syslog: udp://a is no URL of a syslog",
         ),
         (f"'{TCP}', '{TCP}:601'", "", f"the collector of {TCP}:601 is named twice"),
         (f"'{TCP}', 'syslog+tls://127.0.0.1:601'", "", "is named twice"),
@@ -154,10 +154,12 @@ def test_a_reload_keeps_the_connection_of_a_collector_that_stays(tmp_path: Path)
             assert places(added.read(len(own))) == own
             said = proxy.reload(text + "[syslog]\napp_name = 'other'\n")
             assert "syslog.app_name" in said, "changes of how it is sent take a restart"
-            until(lambda: not added_is_open(proxy.home, other.port), "the end of the other spool")
+            added.read_to_the_end()
+            added.close()
+            until(lambda: not waiting(proxy.home, other.port), "the end of the other spool")
 
 
-def added_is_open(home: Path, port: int) -> bool:
-    """Tell whether a collector that was given up still has something to get."""
+def waiting(home: Path, port: int) -> bool:
+    """Tell whether something lies in the spool of a collector."""
     folder = home / f".local/state/popproxy/syslog/w1/127.0.0.1-{port}"
     return any(folder.glob("*.spool"))

@@ -69,6 +69,10 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+async def recovered(sink: SyslogSink) -> None:
+    await trio.to_thread.run_sync(until, lambda: sink.healthy, "the recovery")
+
+
 class Finishing:
     """Reads a connection to its end in a thread, and closes it then, as a collector does."""
 
@@ -243,9 +247,8 @@ async def test_p61_a_full_disk_holds_nothing_up_and_is_written_again(
         put(sink, 1, 1000)
         assert not await sink.flushed()
         assert sink.lost > 0
-        assert not sink.healthy
         disk.full = False
-        await trio.to_thread.run_sync(until, lambda: sink.healthy, "the recovery")
+        await recovered(sink)
         put(sink, 1000, 1010, "s2")
         assert await sink.flushed("s2")
         finishing = Finishing(await accepted(collector))
@@ -279,7 +282,7 @@ async def test_a_spool_that_another_has_is_waited_for(tmp_path: Path) -> None:
         assert any("another process uses it" in one for one in said)
         other.close()
         finishing = Finishing(await accepted(collector))
-        await trio.to_thread.run_sync(until, lambda: sink.healthy, "the recovery")
+        await recovered(sink)
         await sink.close(10)
         assert finishing.places() == wanted
 
