@@ -6,7 +6,8 @@ and the connection still stands; when it breaks, all that does not count is sent
 thus at least once, and session and number tell a second copy.
 
 At the end the connection is closed half, and it is waited for the collector to close the other
-half: whoever does that has read everything.
+half: whoever does that has read everything. A collector may also close because it refuses us, as
+for a certificate that it learns of late in TLS 1.3; so a young connection is not closed half.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 _STEADY = 5.0
 """Seconds after which a connection counts as good, so that the next pause is a short one."""
+_TRIAL = 1.0
+"""Seconds within which a collector that refuses us closes; then it has read, but kept, nothing."""
 _BLOCK = 64 * 1024
 _LOOK = 0.1
 """Seconds between two looks at what was acknowledged, which nothing announces."""
@@ -101,6 +104,11 @@ class Sender:
         if (waker := self._waker) is not None:
             with contextlib.suppress(OSError):
                 waker.send(b"!")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is to end."""
+        return self._stop_at is not None
 
     def stop(self, at: float) -> None:
         """Have it end when all is sent, or at a monotonic time, and wait for that."""
@@ -201,7 +209,7 @@ class Sender:
                 waiting=self._spool.waiting,
             )
         try:
-            self._serve(connection)
+            self._serve(connection, since)
         finally:
             self.connected = False
             connection.close()
@@ -210,7 +218,7 @@ class Sender:
             if time.monotonic() - since >= _STEADY:
                 self._pause = self._first_pause
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection, since: float) -> None:
         # On the wire: where a block ends, the number behind it, and when it was acknowledged.
         sent: deque[tuple[int, int]] = deque()
         seen: deque[tuple[float, int]] = deque()
@@ -223,16 +231,17 @@ class Sender:
             connection.flush()
             self._note(connection, sent, seen)
             self._persist()
-            done = not self._spool.unread and not connection.pending
-            if self._stop_at is not None and done:
-                self._finish(connection)
-                return
-            if self._stop_at is not None and time.monotonic() >= self._stop_at:
-                return
-            if self._spool.unread and connection.pending < _BLOCK:
+            if self._spool.unread and connection.pending < _BLOCK and not self._late():
                 continue
+            times = self._times(sent, seen)
+            if self._stop_at is not None:
+                trial = since + _TRIAL - time.monotonic()
+                if self._late() or (not connection.pending and trial <= 0):
+                    self._finish(connection, all_sent=not self._spool.unread)
+                    return
+                times.append(trial if trial > 0 else self._stop_at - time.monotonic())
             events = select.POLLIN | (select.POLLOUT if connection.pending else 0)
-            self._wait(connection.socket, events, self._until_next(sent, seen))
+            self._wait(connection.socket, events, min(times) if times else None)
 
     def _note(
         self,
@@ -249,18 +258,18 @@ class Sender:
         while seen and seen[0][0] + self._resend <= now:
             self._spool.confirm(seen.popleft()[1])
 
-    def _until_next(
-        self, sent: deque[tuple[int, int]], seen: deque[tuple[float, int]]
-    ) -> float | None:
+    def _late(self) -> bool:
+        return self._stop_at is not None and time.monotonic() >= self._stop_at
+
+    def _times(self, sent: deque[tuple[int, int]], seen: deque[tuple[float, int]]) -> list[float]:
+        """Give the seconds until there is something to do."""
         now = time.monotonic()
         times = [self._due - now] if self._spool.untidy else []
         if sent:
             times.append(_LOOK)
         if seen:
             times.append(seen[0][0] + self._resend - now)
-        if self._stop_at is not None:
-            times.append(self._stop_at - now)
-        return max(0.0, min(times)) if times else None
+        return times
 
     def _next_block(self) -> tuple[bytes, int] | None:
         """Give framed messages, and the number behind them."""
@@ -294,15 +303,15 @@ class Sender:
             self._spool.persist()
             self._spool.sync()
 
-    def _finish(self, connection: Connection) -> None:
+    def _finish(self, connection: Connection, *, all_sent: bool) -> None:
         """Have the collector tell, by closing its side, that it has read everything."""
         end = self._spool.end
+        if connection.pending or not all_sent:
+            return  # there was no time for the rest
         connection.finish()
-        while self._stop_at is not None:
-            left = self._stop_at - time.monotonic()
-            if left <= 0:
-                return
-            self._wait(connection.socket, select.POLLIN, left)
+        while not self._late() and self._spool.waiting:
+            assert self._stop_at is not None  # noqa: S101 - else it would not be the end
+            self._wait(connection.socket, select.POLLIN, self._stop_at - time.monotonic())
             try:
                 connection.receive()
             except CollectorError:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,9 @@ import trustme
 
 from popproxy.formats.syslog import Origin
 from popproxy.sinks import SinkError, spool
+from popproxy.sinks.base import Notices
 from popproxy.sinks.collector import Collector
+from popproxy.sinks.syslog_sender import Sender
 from popproxy.sinks.syslog_sink import SyslogOptions, SyslogSink
 from popproxy.tls.collector import collector_context
 from tests.support import samples
@@ -120,6 +123,24 @@ async def test_what_is_left_from_before_is_sent_without_a_new_record(tmp_path: P
         await after.close(10)
         assert connected.places() == wanted
         assert after.waiting == 0
+
+
+async def test_a_collector_that_closes_at_once_has_refused_us_and_read_nothing(
+    tmp_path: Path,
+) -> None:
+    spooled = spool.Spool(str(tmp_path / "spool"), spool.LEAST_SIZE)
+    spooled.append(spool.pack(b"one"))
+    with FakeCollector() as collector:
+        place = Collector(host="127.0.0.1", port=collector.port)
+        sender = Sender(place, spooled, Notices("--syslog x"), lambda *_: b"")
+        sender.start()
+        connected = await accepted(collector)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, sender.stop, time.monotonic() + 20)
+            await trio.to_thread.run_sync(until, lambda: sender.stopping, "the end to be asked for")
+            assert await trio.to_thread.run_sync(connected.read, 1) == [b"one"]
+            connected.close()
+        assert spooled.waiting == 1
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half_close"])

@@ -25,7 +25,9 @@ PACKAGES = {
     "mutt": "mutt",
     "openssl": "openssl",
     "openssl/ssl.h": "libssl-dev",
+    "lmnsd_gtls.so": "rsyslog-gnutls",
     "putty": "putty",
+    "rsyslogd": "rsyslog",
     "sslsplit": "sslsplit",
     "stdio.h": "libc6-dev",
     "systemd-analyze": "systemd",
@@ -36,7 +38,7 @@ PACKAGES = {
     "xdotool": "xdotool",
     "Xvfb": "xvfb",
 }
-"""Program, or header for C: the Debian package that holds it."""
+"""Program, header for C, or module of rsyslog: the Debian package that holds it."""
 
 UNPACKED = {
     "courierpop3d": "courier/usr/lib/courier/courier/courierpop3d",
@@ -49,6 +51,7 @@ SERVERS = Path(__file__).parents[2] / ".servers"
 
 _HEADERS = Path("/usr/include")
 _EXTRA_PATH = ("/usr/sbin", "/sbin")
+_LIBRARIES = Path("/usr/lib")
 
 
 def find(program: str) -> str | None:
@@ -59,6 +62,8 @@ def find(program: str) -> str | None:
     if program.endswith(".h"):
         header = _HEADERS / program
         return str(header) if header.exists() else None
+    if program.endswith(".so"):
+        return next(map(str, _LIBRARIES.glob(f"*/rsyslog/{program}")), None)
     found = shutil.which(program)
     for directory in _EXTRA_PATH:
         found = found or shutil.which(program, path=directory)
