@@ -19,7 +19,7 @@ from functools import partial
 import click
 import trio
 
-from popproxy.cli import outputs, reload, wiring_tls
+from popproxy.cli import outputs, reload, wiring_syslog, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal
 from popproxy.cli.diagnostics import Diagnostics
@@ -303,6 +303,7 @@ def _give_up_root(plan: Plan) -> None:
         # What is imported late must be here before the right to read it may be gone.
         load()
         "".encode("idna")
+        wiring_syslog.load()
         encryption.load()  # also without TLS now: a reload may bring it
     become(plan.identity)
 

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,10 +133,37 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     """Find what works, but perhaps not as it was meant."""
     from popproxy.cli.wiring import is_loopback
 
+    yield from _left(configuration)
     for url in configuration.settings.record.syslog:
         place = parse(url)
         if place is not None and not place.secure and not is_loopback(place.host):
             yield f"records go to {url} in the clear; syslog+tls:// encrypts them"
+
+
+def _left(configuration: Configuration) -> Iterator[str]:
+    """Find records that wait for what is no longer there: a worker, or a collector."""
+    settings = configuration.settings
+    workers = range(1, settings.process.workers + 1)
+    if not settings.syslog.spool:
+        return
+    root = Path(re.sub(r"/w\d+$", "", settings.syslog.spool))
+    places = filter(None, map(parse, settings.record.syslog))
+    sent = {root / f"w{number}" / one.folder for one in places for number in workers}
+    try:
+        found = {file.parent for file in root.glob("w*/*/*.spool")}
+    except OSError:
+        return
+    for folder in sorted(found - sent):
+        yield (
+            f"records wait in {folder}, and nobody sends them; start popproxy with the collector"
+            " and the number of workers that it had, or delete the folder"
+        )
+
+
+def load() -> None:
+    """Import what collectors need, as long as it is sure that it can be read."""
+    for name in ("popproxy.sinks.syslog_sink", "popproxy.tls.collector"):
+        import_module(name)
 
 
 def with_spool(configuration: Configuration, env: Mapping[str, str]) -> Configuration:

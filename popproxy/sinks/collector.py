@@ -180,7 +180,10 @@ class _Tls:
                 return True
             if not wait(connected, select.POLLIN, until):
                 return False
-            octets = connected.recv(_READ)
+            try:
+                octets = connected.recv(_READ)
+            except BlockingIOError:
+                continue
             if not octets:
                 raise CollectorError("the collector closed the connection during the TLS handshake")
             self._incoming.write(octets)
@@ -188,8 +191,11 @@ class _Tls:
     def sealed(self, data: bytes) -> bytes:
         """Encrypt."""
         view = memoryview(data)
-        while view:
-            view = view[self._tls.write(view) :]
+        try:
+            while view:
+                view = view[self._tls.write(view) :]
+        except ssl.SSLError as error:
+            raise CollectorError(_words(error)) from None
         return self._outgoing.read()
 
     def answer(self, octets: bytes) -> bytes:
@@ -230,12 +236,14 @@ def connect(collector: Collector, wait: Wait, until: float) -> Connection | None
         found = socket.getaddrinfo(collector.host, collector.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise CollectorError("the name was not found") from None
-    for family, kind, protocol, _, address in found:
+    for place, (family, kind, protocol, _, address) in enumerate(found):
         connected = None
+        # One address that does not answer leaves time for the others.
+        share = (until - time.monotonic()) / (len(found) - place)
         try:
             connected = socket.socket(family, kind, protocol)
             connected.setblocking(False)
-            if not _reach(connected, address, wait, until):
+            if not _reach(connected, address, wait, time.monotonic() + share):
                 connected.close()
                 return None
             return _secured(connected, collector, wait, until)

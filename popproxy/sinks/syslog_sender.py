@@ -83,6 +83,7 @@ class Sender:
         self._woken: socket.socket | None = None
         self._waker: socket.socket | None = None
         self.connected = False
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     # For other threads.
@@ -91,10 +92,13 @@ class Sender:
         """Start the thread, unless it was started; try again later if there can be none now."""
         if self._thread is not None:
             return
-        with contextlib.suppress(RuntimeError, OSError):
-            self._woken, self._waker = socket.socketpair()
-            self._woken.setblocking(False)
-            self._waker.setblocking(False)
+        with self._starting, contextlib.suppress(RuntimeError, OSError):
+            if self._thread is not None:
+                return
+            if self._woken is None:
+                self._woken, self._waker = socket.socketpair()
+                self._woken.setblocking(False)
+                self._waker.setblocking(False)
             thread = threading.Thread(target=self.run, name="popproxy-syslog", daemon=True)
             thread.start()
             self._thread = thread

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import trio
 
@@ -119,17 +120,18 @@ class SyslogSink(QueuedSink):
         Raises:
             SinkError: It cannot; the message says why.
         """
+        folder = str(Path(self._spool.path).parent)  # the spool itself is made when it is used
         try:
-            directory = open_directory(self._spool.path)
+            directory = open_directory(folder)
         except OSError as error:
             raise SinkError(
-                f"the directory {self._spool.path} cannot be used for a spool: {explain(error)};"
+                f"the directory {folder} cannot be used for a spool: {explain(error)};"
                 " name another one with syslog.spool"
             ) from None
         try:
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory):
                 raise SinkError(
-                    f"no spool can be made in {self._spool.path}: no right to write there; name"
+                    f"no spool can be made in {folder}: no right to write there; name"
                     " another directory with syslog.spool"
                 )
         finally:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from popproxy.cli import wiring
 from popproxy.cli.config import Configuration, Layers, build
 from popproxy.cli.errors import ConfigurationError
-from popproxy.cli.settings import Facility
+from popproxy.cli.settings import Facility, Settings, SyslogSettings
 from popproxy.cli.sources import read_text
 from popproxy.cli.wiring_syslog import Place, for_worker, parse, warnings, with_spool
 from popproxy.formats.syslog import FACILITIES
@@ -163,3 +165,23 @@ def waiting(home: Path, port: int) -> bool:
     """Tell whether something lies in the spool of a collector."""
     folder = home / f".local/state/popproxy/syslog/w1/127.0.0.1-{port}"
     return any(folder.glob("*.spool"))
+
+
+def test_what_waits_for_a_worker_or_a_collector_that_is_gone_is_told(tmp_path: Path) -> None:
+    for folder in ("w1/127.0.0.1-601", "w1/gone-601", "w2/127.0.0.1-601", "w3/empty-601"):
+        (tmp_path / folder).mkdir(parents=True)
+        if "empty" not in folder:
+            (tmp_path / folder / "0.spool").touch()
+    text = f"[record]\nsyslog = ['{TCP}']\n[syslog]\nspool = '{tmp_path}'\n"
+    alone, two = configured(text), configured(text + "[process]\nworkers = 2\n")
+    said = "\n".join(warnings(alone))
+    assert said.count("nobody sends them") == 2
+    assert f"{tmp_path}/w1/gone-601" in said
+    assert f"{tmp_path}/w2/127.0.0.1-601" in said
+    own = replace(alone, settings=replace_spool(alone, for_worker(alone.settings, 1)))
+    assert "\n".join(warnings(own)) == said
+    assert "w2" not in "\n".join(warnings(two))
+
+
+def replace_spool(configuration: Configuration, syslog: SyslogSettings) -> Settings:
+    return msgspec.structs.replace(configuration.settings, syslog=syslog)

@@ -318,9 +318,10 @@ async def test_a_sink_that_was_made_in_vain_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_a_spool_that_cannot_be_made_is_refused_before_traffic(tmp_path: Path) -> None:
-    (tmp_path / "spool").write_text("a file")
+    (tmp_path / "file").write_text("a file")
     with pytest.raises(SinkError, match=r"cannot be used for a spool: .*syslog\.spool"):
-        make(tmp_path, 9).check()
+        make(tmp_path / "file", 9).check()
+    make(tmp_path / "new", 9).check()
 
 
 @pytest.fixture(scope="module")
