@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -185,3 +186,38 @@ def test_what_waits_for_a_worker_or_a_collector_that_is_gone_is_told(tmp_path: P
 
 def replace_spool(configuration: Configuration, syslog: SyslogSettings) -> Settings:
     return msgspec.structs.replace(configuration.settings, syslog=syslog)
+
+
+def test_each_worker_sends_what_it_recorded(tmp_path: Path) -> None:
+    with FakeCollector() as collector, greeting(b"one") as port:
+        url = f"syslog+tcp://127.0.0.1:{collector.port}"
+        text = f'[record]\njsonl = ["&W.jsonl"]\nsyslog = ["{url}"]\n[process]\nworkers = 2\n'
+        with running(tmp_path / "x", text + route(port)) as proxy:
+            connections = [collector.accept(), collector.accept()]
+            for _ in range(4):
+                name_behind(proxy.port)
+            ended = until(lambda: _ended(proxy.home, 4), "the end of four sessions")
+            collected: set[tuple[str, int]] = set()
+            for number, wanted in ended.items():
+                spool = proxy.home / f".local/state/popproxy/syslog/w{number}"
+                assert (spool / f"127.0.0.1-{collector.port}" / "lock").exists()
+                collected |= wanted
+            proxy.process.terminate()
+            found = {place for one in connections for place in places(one.read_to_the_end())}
+            assert found == collected
+
+
+def _ended(home: Path, sessions: int) -> dict[int, set[tuple[str, int]]]:
+    """Give what each worker recorded, when so many sessions have ended."""
+    found = {
+        number: [json.loads(line) for line in log.read_bytes().rpartition(b"\n")[0].splitlines()]
+        for number in (1, 2)
+        if (log := home / f"{number}.jsonl").exists()
+    }
+    ends = sum(one["event"]["action"] == "session.end" for all_ in found.values() for one in all_)
+    if ends < sessions:
+        return {}
+    return {
+        number: {(one["session"]["id"], one["session"]["seq"]) for one in all_}
+        for number, all_ in found.items()
+    }

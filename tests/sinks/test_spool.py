@@ -201,13 +201,18 @@ def test_p64_wherever_a_crash_tears_it_whole_entries_stay(
         last.close()
 
 
-def test_a_segment_damaged_in_the_middle_is_left_and_counted(spool: Spool) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_segment_damaged_in_the_middle_is_left_and_counted(again: bool, spool: Spool) -> None:
     messages = numbered(0, 3000)
     fill(spool, *messages)
     damaged, later, *_ = segments(spool)
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
+    if again:
+        spool.close()
+        spool = Spool(spool.path, LEAST_SIZE)
+        spool.open()
     first = int(later.name[:20])
     found: list[bytes] = []
     while not (batch := spool.read(1000)).missing:
@@ -215,6 +220,7 @@ def test_a_segment_damaged_in_the_middle_is_left_and_counted(spool: Spool) -> No
     assert batch == Batch(first - len(found), True, [], first)
     assert found == messages[: len(found)]
     assert drained(spool) == (messages[first:], 0)
+    spool.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"1", b"x" * 12, b"\xff" * 40])
