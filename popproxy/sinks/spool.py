@@ -21,48 +21,33 @@ import contextlib
 import errno
 import fcntl
 import os
-import struct
 import threading
-import zlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from popproxy.sinks.files import FILE_MODE, open_directory
+from popproxy.sinks.spool_entries import (
+    FLAGS,
+    HEAD,
+    POSITION,
+    SUFFIX,
+    Segment,
+    measured,
+    octets_at,
+    pack_position,
+    position_in,
+)
+from popproxy.sinks.spool_reader import Reader
 
-_HEAD = struct.Struct("<II")  # the message's octets, and their CRC
-_POSITION = struct.Struct("<QI")
 _SEGMENTS = 8
 """Into how many segments the room is divided; one of them is dropped at a time."""
 LEAST_SIZE = 1024 * 1024
-_SUFFIX = ".spool"
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})
 """Errors that say nothing about the file."""
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def largest(size: int) -> int:
     """Give the octets of the largest message that a spool of this size takes."""
-    return size // _SEGMENTS - _HEAD.size
-
-
-def pack(message: bytes) -> bytes:
-    """Make the entry of a message."""
-    return _HEAD.pack(len(message), zlib.crc32(message)) + message
-
-
-@dataclass(slots=True)
-class _Segment:
-    first: int
-    count: int = 0
-    octets: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.first + self.count
-
-    @property
-    def name(self) -> str:
-        return f"{self.first:020d}{_SUFFIX}"
+    return size // _SEGMENTS - HEAD
 
 
 class Batch(NamedTuple):
@@ -106,9 +91,8 @@ class Spool:
         self._locked: int | None = None
         self._position_file = -1
         self._writing: int | None = None  # of the last segment
-        self._reading: tuple[int, int] | None = None  # a segment's first number, its descriptor
-        self._segments: list[_Segment] = []
-        self._place = (0, 0)  # the number of a message, and where it lies in its segment
+        self._reader = Reader()
+        self._segments: list[Segment] = []
         self._end = 0  # the number of the next message
         self._next: int | None = None  # the number of the message that is read next
         self._confirmed = 0
@@ -140,22 +124,22 @@ class Spool:
         self._directory = directory
 
     def _take_lock(self, directory: int) -> None:
-        self._locked = os.open("lock", os.O_RDWR | os.O_CREAT | _FLAGS, FILE_MODE, dir_fd=directory)
+        self._locked = os.open("lock", os.O_RDWR | os.O_CREAT | FLAGS, FILE_MODE, dir_fd=directory)
         try:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from None
 
     def _load(self, directory: int) -> None:
-        flags = os.O_RDWR | os.O_CREAT | _FLAGS
+        flags = os.O_RDWR | os.O_CREAT | FLAGS
         self._position_file = os.open("position", flags, FILE_MODE, dir_fd=directory)
-        position = _position(os.pread(self._position_file, _POSITION.size, 0))
-        names = [name for name in os.listdir(directory) if name.endswith(_SUFFIX)]
-        firsts = sorted(int(name[: -len(_SUFFIX)]) for name in names if name[:20].isdecimal())
+        position = position_in(os.pread(self._position_file, POSITION, 0))
+        names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]
+        firsts = sorted(int(name[: -len(SUFFIX)]) for name in names if name[:20].isdecimal())
         self._segments = []
         for first in firsts:
-            segment = _Segment(first)
-            segment.octets, segment.count = _measured(directory, segment.name)
+            segment = Segment(first)
+            segment.octets, segment.count = measured(directory, segment.name)
             self._segments.append(segment)
         for segment, following in zip(self._segments, self._segments[1:], strict=False):
             segment.count = following.first - segment.first
@@ -185,21 +169,16 @@ class Spool:
             self._directory = None
 
     def _release(self) -> None:
-        self._stop_reading()
+        self._reader.close()
         for descriptor in (self._writing, self._locked, self._position_file):
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
         self._writing, self._locked, self._position_file = None, None, -1
 
-    def _stop_reading(self) -> None:
-        if self._reading is not None:
-            os.close(self._reading[1])
-            self._reading = None
-
     # Writing.
 
     def append(self, entries: bytes | memoryview) -> int:
-        """Append entries that `pack` made.
+        """Append entries that `spool_entries.pack` made.
 
         Returns:
             The octets that were taken: whole entries, one at least.
@@ -221,11 +200,11 @@ class Spool:
     def _append_some(self, view: memoryview) -> int:
         self._open()
         limit = self._size // _SEGMENTS
-        if self._writing is None or self._segments[-1].octets + _entry(view, 0) > limit:
+        if self._writing is None or self._segments[-1].octets + octets_at(view, 0) > limit:
             self._begin_segment(limit)
         segment, taken, count = self._segments[-1], 0, 0
         while taken < len(view):
-            octets = _entry(view, taken)
+            octets = octets_at(view, taken)
             if count and segment.octets + taken + octets > limit:
                 break
             taken, count = taken + octets, count + 1
@@ -250,10 +229,10 @@ class Spool:
         if self._writing is not None:
             os.close(self._writing)
             self._writing = None
-        segment = _Segment(self._end)
+        segment = Segment(self._end)
         if self._segments and self._segments[-1].first == segment.first:
             self._segments.pop()  # nothing whole was ever in it
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | _FLAGS
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | FLAGS
         try:
             self._writing = os.open(segment.name, flags, FILE_MODE, dir_fd=self._directory)
         except OSError:
@@ -261,7 +240,7 @@ class Spool:
             raise
         self._segments.append(segment)
 
-    def _abandon_segment(self, segment: _Segment) -> None:
+    def _abandon_segment(self, segment: Segment) -> None:
         """Leave behind what is torn; the next entry begins another segment."""
         assert self._writing is not None  # noqa: S101 - it was written to
         with contextlib.suppress(OSError):
@@ -283,8 +262,7 @@ class Spool:
         if not self._segments and self._writing is not None:
             os.close(self._writing)
             self._writing = None
-        if self._reading is not None and self._reading[0] == oldest.first:
-            self._stop_reading()
+        self._reader.close(oldest)
 
     @property
     def octets(self) -> int:
@@ -345,7 +323,7 @@ class Spool:
             place = bisect.bisect_right(self._segments, self._next, key=lambda one: one.first) - 1
             segment = self._segments[place]
             try:
-                messages = self._read_in(segment, octets)
+                messages = self._reader.read(self._directory, segment, self._next, octets)
             except OSError as error:
                 if error.errno in _SHORT:
                     raise
@@ -360,34 +338,6 @@ class Spool:
         assert self._next is not None  # noqa: S101 - opening sets it
         missing, self._next = number - self._next, number
         return Batch(missing, damaged, [], number)
-
-    def _read_in(self, segment: _Segment, octets: int) -> list[bytes]:
-        if self._reading is None or self._reading[0] != segment.first:
-            self._stop_reading()
-            descriptor = os.open(segment.name, os.O_RDONLY | _FLAGS, dir_fd=self._directory)
-            self._reading = segment.first, descriptor
-        descriptor = self._reading[1]
-        if self._place[0] != self._next or self._next == segment.first:
-            self._place = segment.first, 0
-        number, offset = self._place
-        messages: list[bytes] = []
-        while number < segment.end:
-            data = os.pread(descriptor, min(octets, segment.octets - offset), offset)
-            found = list(_messages(data))
-            if not found and len(data) >= _HEAD.size:
-                more = os.pread(descriptor, _HEAD.size + _HEAD.unpack_from(data)[0], offset)
-                found = list(_messages(more))
-            if not found:
-                break
-            for message in found:
-                if number >= (self._next or 0):
-                    messages.append(message)
-                number += 1
-                offset += _HEAD.size + len(message)
-            if messages:
-                break
-        self._place = number, offset
-        return messages
 
     def rewind(self) -> None:
         """Read again from the first message that is not known to be with the collector."""
@@ -412,8 +362,7 @@ class Spool:
 
     def _write_position(self) -> None:
         if self._confirmed != self._persisted:
-            number = struct.pack("<Q", self._confirmed)
-            os.pwrite(self._position_file, number + struct.pack("<I", zlib.crc32(number)), 0)
+            os.pwrite(self._position_file, pack_position(self._confirmed), 0)
             self._persisted = self._confirmed
 
     def _persist(self) -> None:
@@ -424,47 +373,3 @@ class Spool:
         # The last one too, if all of it is delivered: it holds records, and is of no use.
         while self._segments and self._segments[0].end <= self._confirmed:
             self._delete_oldest()
-
-
-def _entry(view: memoryview, place: int) -> int:
-    length: int = _HEAD.unpack_from(view, place)[0]
-    return _HEAD.size + length
-
-
-def _messages(data: bytes) -> list[bytes]:
-    """Give the whole messages at the beginning of entries."""
-    messages: list[bytes] = []
-    place = 0
-    while place + _HEAD.size <= len(data):
-        length, check = _HEAD.unpack_from(data, place)
-        message = data[place + _HEAD.size : place + _HEAD.size + length]
-        if len(message) < length or not length or zlib.crc32(message) != check:
-            break
-        messages.append(message)
-        place += _HEAD.size + length
-    return messages
-
-
-def _measured(directory: int, name: str) -> tuple[int, int]:
-    """Give the octets of a segment, and the number of whole entries at its beginning."""
-    descriptor = os.open(name, os.O_RDONLY | _FLAGS, dir_fd=directory)
-    try:
-        octets = os.fstat(descriptor).st_size
-        data, count = b"", 0
-        while block := os.read(descriptor, 1024 * 1024):
-            data += block
-            messages = _messages(data)
-            count += len(messages)
-            data = data[sum(map(len, messages)) + len(messages) * _HEAD.size :]
-            if len(data) >= _HEAD.size and len(data) > _HEAD.size + _HEAD.unpack_from(data)[0]:
-                break  # damaged: a whole entry, and not what its CRC says
-    finally:
-        os.close(descriptor)
-    return octets, count
-
-
-def _position(data: bytes) -> int | None:
-    if len(data) < _POSITION.size:
-        return None
-    number, check = _POSITION.unpack(data)
-    return int(number) if zlib.crc32(data[:8]) == check else None

@@ -28,7 +28,8 @@ from popproxy.sinks.files import open_directory
 from popproxy.sinks.output import Output
 from popproxy.sinks.pump import GATHER, RETRY
 from popproxy.sinks.queued import QueuedSink
-from popproxy.sinks.spool import Spool, pack
+from popproxy.sinks.spool import Spool
+from popproxy.sinks.spool_entries import pack
 from popproxy.sinks.stream_sink import StreamOutputs
 from popproxy.sinks.syslog_sender import FIRST_PAUSE, RESEND, Sender
 

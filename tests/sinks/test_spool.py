@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popproxy.sinks import spool as module
-from popproxy.sinks.spool import LEAST_SIZE, Batch, Spool, pack
+from popproxy.sinks.spool import LEAST_SIZE, Batch, Spool
+from popproxy.sinks.spool_entries import pack
 
 
 @pytest.fixture
@@ -61,6 +62,13 @@ def test_messages_come_out_in_order_across_segments(spool: Spool) -> None:
     assert spool.read(100) == Batch(0, False, [], 3000)
     fill(spool, b"later")
     assert spool.read(100) == Batch(0, False, [b"later"], 3001)
+
+
+@pytest.mark.parametrize("octets", [0, 1, 7, 8, 9, 1000])
+def test_reading_gives_one_message_at_least(octets: int, spool: Spool) -> None:
+    messages = [b"x" * 5, b"y" * 300, b"z" * 70_000]
+    fill(spool, *messages)
+    assert drained(spool, octets) == (messages, 0)
 
 
 def test_p69_nobody_else_can_read_it(spool: Spool) -> None:

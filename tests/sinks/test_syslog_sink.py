@@ -20,6 +20,7 @@ from popproxy.formats.syslog import Origin
 from popproxy.sinks import SinkError, spool
 from popproxy.sinks.base import Notices
 from popproxy.sinks.collector import Collector
+from popproxy.sinks.spool_entries import pack
 from popproxy.sinks.syslog_sender import Sender
 from popproxy.sinks.syslog_sink import SyslogOptions, SyslogSink
 from popproxy.tls.collector import collector_context
@@ -129,7 +130,7 @@ async def test_a_collector_that_closes_at_once_has_refused_us_and_read_nothing(
     tmp_path: Path,
 ) -> None:
     spooled = spool.Spool(str(tmp_path / "spool"), spool.LEAST_SIZE)
-    spooled.append(spool.pack(b"one"))
+    spooled.append(pack(b"one"))
     with FakeCollector() as collector:
         place = Collector(host="127.0.0.1", port=collector.port)
         sender = Sender(place, spooled, Notices("--syslog x"), lambda *_: b"")
@@ -278,6 +279,25 @@ async def test_p61_a_full_disk_holds_nothing_up_and_is_written_again(
         assert found[-10:] == [("s2", seq) for seq in range(1000, 1010)]
         assert sum("cannot be written" in one for one in said) == 1
         assert sum("is written again" in one for one in said) == 1
+
+
+async def test_p27_sessions_that_need_their_record_end_before_a_full_spool_drops_any(
+    tmp_path: Path,
+) -> None:
+    [port] = free_ports(1)
+    sink = make(tmp_path, port, spool_size=spool.LEAST_SIZE)
+    last = 1
+    while await sink.flushed("s1"):
+        put(sink, last, last + 500)
+        last += 500
+        assert last < 10_000
+    assert sink.lost == 0
+    await sink.close(0.2)
+    after = spool.Spool(str(tmp_path / "spool"), spool.LEAST_SIZE)
+    after.open()
+    batch = after.read(1)
+    assert (batch.missing, places(batch.messages)) == (0, [("s1", 1)])
+    after.close()
 
 
 async def test_lines_that_are_no_records_go_the_same_way(tmp_path: Path) -> None:
