@@ -114,6 +114,19 @@ def test_what_is_confirmed_is_deleted_and_numbers_go_on(spool: Spool) -> None:
     after.close()
 
 
+def test_numbers_go_on_also_if_nothing_was_left_for_the_next_process(spool: Spool) -> None:
+    fill(spool, b"0", b"1")
+    spool.read(1000)
+    spool.confirm(2)
+    spool.close()
+    assert segments(spool) == []
+    after = Spool(spool.path, LEAST_SIZE)
+    fill(after, b"2")
+    assert (after.waiting, after.end) == (1, 3)
+    assert drained(after) == ([b"2"], 0)
+    after.close()
+
+
 def test_the_oldest_are_dropped_when_it_is_full_and_it_is_known_how_many(spool: Spool) -> None:
     messages = numbered(0, 30_000)
     for place in range(0, len(messages), 100):
