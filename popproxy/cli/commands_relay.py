@@ -156,6 +156,14 @@ from popproxy.cli.options_tls import tls_options
     help="Packets for Wireshark, decrypted and masked; - is standard output. Repeatable.",
 )
 @setting(
+    "--rotate-size",
+    setting="files.rotate_size",
+    group=OUTPUT,
+    type=int,
+    metavar="OCTETS",
+    help="Set a file of all sessions aside when it holds so much; 0 for never. Default: 0.",
+)
+@setting(
     "--syslog",
     setting="record.syslog",
     group=OUTPUT,

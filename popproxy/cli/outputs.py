@@ -57,7 +57,12 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
                 )
             sinks.append(StreamSink(kind, descriptor, putty_mode=settings.record.putty_mode))
             continue
-        sink = FileSink(kind, path, putty_mode=settings.record.putty_mode)
+        sink = FileSink(
+            kind,
+            path,
+            putty_mode=settings.record.putty_mode,
+            rotate_size=settings.files.rotate_size,
+        )
         try:
             sink.check()
         except SinkError as error:

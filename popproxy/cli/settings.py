@@ -140,6 +140,19 @@ class RecordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = False
 
 
+class FilesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of files that are written for long."""
+
+    rotate_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Octets after which a file of all sessions is set aside; 0 for never, else"
+            " 65536 at least.",
+        ),
+    ] = 0
+
+
 class SyslogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How records go to syslog collectors, for all that `record.syslog` names."""
 
@@ -263,6 +276,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     route: Annotated[list[RouteSettings], Meta(description="One table for each listener.")] = []
     record: RecordSettings = RecordSettings()
+    files: FilesSettings = FilesSettings()
     syslog: SyslogSettings = SyslogSettings()
     tls: TlsSettings = TlsSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -274,6 +288,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 SECTIONS: dict[str, type[Struct]] = {
     "route": RouteSettings,
     "record": RecordSettings,
+    "files": FilesSettings,
     "syslog": SyslogSettings,
     "tls": TlsSettings,
     "limits": LimitsSettings,

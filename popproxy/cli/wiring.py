@@ -23,6 +23,8 @@ from popproxy.sinks.files import descriptor_of
 from popproxy.sinks.naming import Template, TemplateError
 
 STDOUT = 1
+ROTATE_LEAST = 64 * 1024
+"""Octets: the least size at which files are set aside."""
 
 
 def stream_of(path: str) -> int | None:
@@ -223,8 +225,20 @@ def check(configuration: Configuration) -> Iterator[Problem]:
     make_routes(configuration, problems)
     yield from problems
     yield from _outputs(configuration)
+    yield from _files(configuration)
     yield from wiring_syslog.check(configuration)
     yield from _workers(configuration)
+
+
+def _files(configuration: Configuration) -> Iterator[Problem]:
+    """Find a size that would make a file of every few records."""
+    size = configuration.settings.files.rotate_size
+    if 0 < size < ROTATE_LEAST:
+        yield Problem(
+            where=configuration.origins["files", "rotate_size"],
+            key="files.rotate_size",
+            what=f"expected 0 or a whole number of at least {ROTATE_LEAST}, found {size}",
+        )
 
 
 def _workers(configuration: Configuration) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from popproxy.records import GapRecord, Record, SessionStart
 from popproxy.sinks.backlog import QUEUE_OCTETS, SLOW, Entry, Loss, gap_after
 from popproxy.sinks.base import Notices
 from popproxy.sinks.files import check_path
+from popproxy.sinks.keeping import Keeper, Keeping
 from popproxy.sinks.naming import Template, with_session
 from popproxy.sinks.output import Output
 from popproxy.sinks.pump import GATHER, RETRY
@@ -62,6 +63,8 @@ class FileSink(QueuedSink):
         tz: tzinfo | None = None,
         queue_octets: int = QUEUE_OCTETS,
         open_files: int = OPEN_FILES,
+        rotate_size: int = 0,
+        make_keeper: Callable[[str], Keeper] | None = None,
         gather: float = GATHER,
         retry: float = RETRY,
         on_notice: Callable[[str], None] | None = None,
@@ -77,6 +80,10 @@ class FileSink(QueuedSink):
             tz: Time zone of dates in names and in PuTTY's header; the machine's if it is None.
             queue_octets: Memory that records may take that wait for being written.
             open_files: How many files of single sessions are held open.
+            rotate_size: Octets after which a file of all sessions is set aside under a name with
+                the time; 0 for never. Files of single sessions are not.
+            make_keeper: Makes who keeps books of an output's files, for its path; called in the
+                sink's thread.
             gather: Seconds to gather records for before they are written.
             retry: Seconds between two attempts at a file that cannot be written.
             on_notice: Called with a sentence for people, in the sink's thread.
@@ -90,16 +97,23 @@ class FileSink(QueuedSink):
         def make_writer() -> Writer:
             return writer_for(kind, putty_mode=putty_mode, tz=tz)
 
+        shared = kind != "putty" and not self._template.per_session
+
+        def make_output(path: str, on_lost: Callable[[Record], None]) -> Output:
+            target = FileTarget(path, lines=kind in _LINES, notices=notices)
+            keeping = Keeping(
+                target,
+                notices,
+                rotate_size=rotate_size if shared else 0,
+                keeper=make_keeper(path) if make_keeper is not None else None,
+            )
+            return Output(target, make_writer, notices=notices, on_lost=on_lost, keeping=keeping)
+
         def make_outputs(on_lost: Callable[[Record], None]) -> FileOutputs:
             return FileOutputs(
                 self._template,
-                lambda path: Output(
-                    FileTarget(path, lines=kind in _LINES, notices=notices),
-                    make_writer,
-                    notices=notices,
-                    on_lost=on_lost,
-                ),
-                shared=kind != "putty" and not self._template.per_session,
+                lambda path: make_output(path, on_lost),
+                shared=shared,
                 server=(host, port),
                 tz=tz,
                 open_files=open_files,

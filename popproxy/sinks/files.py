@@ -12,10 +12,12 @@ an error (`ENXIO`) that the caller tries again later.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from popproxy.sinks.base import SinkError, explain
@@ -23,6 +25,8 @@ from popproxy.sinks.naming import Template
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+
+_NAMES = 1000  # files that may be set aside within one second
 
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -112,6 +116,63 @@ def _open_existing(parent: int, name: str) -> int:
             pass  # It may still be open to writing alone.
     # Not for reading: a FIFO opened both ways would be its own reader.
     return os.open(name, os.O_WRONLY | _FILE_FLAGS, dir_fd=parent)
+
+
+def set_aside(path: str, descriptor: int, when: datetime) -> str | None:
+    """Rename a file that is open, from `NAME.jsonl` to `NAME.20261127T180000Z.jsonl`.
+
+    Never over another file: the new name is made first, empty, which fails if it is taken, and
+    then replaced. So it also works where there are no hard links.
+
+    Args:
+        path: The file's path.
+        descriptor: The file.
+        when: The moment for its name.
+
+    Returns:
+        Its new path; None if the path does not name this file any more.
+
+    Raises:
+        OSError: It cannot be renamed; it has its name still.
+    """
+    directory, name = os.path.split(path)
+    parent = open_directory(directory)
+    try:
+        if not _names(parent, name, descriptor):
+            return None
+        new = _reserve(parent, name, when)
+        try:
+            os.rename(name, new, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new, dir_fd=parent)
+            raise
+    finally:
+        os.close(parent)
+    return os.path.join(directory, new)  # noqa: PTH118 -- paths are text here
+
+
+def _names(parent: int, name: str, descriptor: int) -> bool:
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
+
+
+def _reserve(parent: int, name: str, when: datetime) -> str:
+    """Make an empty file under the first name that is free."""
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    moment = f"{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    for number in range(1, _NAMES + 1):
+        new = f"{stem}.{moment}{f'-{number}' if number > 1 else ''}{dot}{suffix}"
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE_FLAGS
+            os.close(os.open(new, flags, FILE_MODE, dir_fd=parent))
+            return new
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def readable_by_others(descriptor: int) -> bool:

@@ -18,6 +18,7 @@ from popproxy.formats import Writer
 from popproxy.records import Record
 from popproxy.sinks.backlog import gap_after
 from popproxy.sinks.base import Notices
+from popproxy.sinks.keeping import Closing, Keeping
 from popproxy.sinks.target import Target
 from popproxy.sinks.turns import Turns
 
@@ -42,10 +43,12 @@ class Output:
         "_ended",
         "_ending",
         "_entries",
+        "_keeping",
         "_make_writer",
         "_notices",
         "_on_lost",
         "_predecessor",
+        "_tail",
         "_writer",
         "blocked_since",
         "failing",
@@ -60,6 +63,7 @@ class Output:
         *,
         notices: Notices,
         on_lost: Callable[[Record], None],
+        keeping: Keeping | None = None,
     ) -> None:
         """Take charge of a target.
 
@@ -68,6 +72,7 @@ class Output:
             make_writer: Makes the format's writer; once more when the file has to begin anew.
             notices: Where to tell people about trouble.
             on_lost: Called with a record that the format could not express.
+            keeping: What else is done with the target's file.
         """
         self.target = target
         self.failing = False
@@ -82,6 +87,8 @@ class Output:
         self._ended = False
         self._predecessor: Output | None = None
         self._chunk = _NO_CHUNK
+        self._keeping = keeping
+        self._tail: memoryview | None = None  # what a file that was set aside still lacks
 
     @property
     def unwritten(self) -> int:
@@ -159,8 +166,9 @@ class Output:
         self.prepare()
         if not self._chunk.filled:
             return None
-        if self._chunk.octets:
+        if self._chunk.octets or (self._chunk.ends and self._has_books):
             self._write()
+            self._tell_written()
         written, self._chunk = self._chunk, _NO_CHUNK
         return written.weight, written.count
 
@@ -195,6 +203,8 @@ class Output:
         if chunk.ends:
             chunk.parts.append(self._octets_of_end())
         chunk.octets = b"".join(chunk.parts)
+        chunk.plain = chunk.parts
+        chunk.sealed = False
         chunk.done = 0
 
     def _octets_of(self, record: Record) -> bytes | None:
@@ -221,10 +231,18 @@ class Output:
         )
 
     def _write(self) -> None:
+        if self._tail is not None:
+            self._write_tail()
         for _ in range(_ATTEMPTS):
-            if self.target.open():
-                self._writer = self._make_writer()
-                self._encode(Turns())
+            held = self.target.is_open
+            anew = self.target.open()
+            if anew:
+                self._begin_anew()
+            if self._set_aside():
+                self.target.open()
+                self._begin_anew()
+                held = False
+            self._seal(opened=anew or not held)
             if not self._write_chunk():
                 return
             self.target.close()
@@ -234,6 +252,59 @@ class Output:
                 cause="removed",
             )
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def _begin_anew(self) -> None:
+        self._writer = self._make_writer()
+        self._encode(Turns())
+
+    def _set_aside(self) -> bool:
+        """Let the open file end here, between two records, if it is full."""
+        chunk, keeping = self._chunk, self._keeping
+        if keeping is None or chunk.done or not chunk.records:
+            return False
+        if not keeping.set_aside(len(chunk.octets)):
+            return False
+        self._tail = memoryview(self._octets_of_end() + self._closing("rotated"))
+        self._write_tail()
+        return True
+
+    def _write_tail(self) -> None:
+        while self._tail:
+            self._tail = self._tail[self.target.write(self._tail) :]
+        self._tail = None
+        self._tell_written()
+        self.target.close()
+
+    @property
+    def _has_books(self) -> bool:
+        """Whether a file is open whose end a keeper wants to write."""
+        keeping = self._keeping
+        return keeping is not None and keeping.keeper is not None and self.target.is_open
+
+    def _seal(self, *, opened: bool) -> None:
+        """Have the keeper, if there is one, put its octets into the chunk."""
+        chunk, keeping = self._chunk, self._keeping
+        if keeping is None or keeping.keeper is None or chunk.done:
+            return
+        if chunk.sealed and not opened:
+            return
+        keeper, parts = keeping.keeper, []
+        if opened:
+            parts.append(keeper.opened(self.target.name, keeping.size))
+        parts += [keeper.seal(part) for part in chunk.plain]
+        if chunk.ends:
+            parts.append(self._closing("ended"))
+        chunk.parts = parts
+        chunk.octets = b"".join(parts)
+        chunk.sealed = True
+
+    def _closing(self, reason: Closing) -> bytes:
+        keeping = self._keeping
+        return b"" if keeping is None or keeping.keeper is None else keeping.keeper.closing(reason)
+
+    def _tell_written(self) -> None:
+        if self._keeping is not None and self._keeping.keeper is not None:
+            self._keeping.keeper.written()
 
     def _write_chunk(self) -> bool:
         """Write what is missing of the chunk; True if the file was deleted meanwhile."""
@@ -253,7 +324,7 @@ class Output:
 
     def release(self) -> None:
         """Give the descriptor back; the next record opens the file again by its name."""
-        if not self._chunk.done:
+        if not self._chunk.done and self._tail is None:
             self.target.close()
 
 
@@ -267,7 +338,9 @@ class _Chunk:
         weight: What the records weigh.
         count: How many they are, gaps of our own not counted.
         ends: The format's end stands behind them.
-        parts: Each record's octets, and the end's.
+        plain: Each record's octets, and the end's, as the format has them.
+        parts: The same as they are written, with a keeper's octets.
+        sealed: Whether a keeper has seen them.
         octets: The parts, joined.
         done: How many octets are written.
     """
@@ -278,7 +351,9 @@ class _Chunk:
     count: int = 0
     ends: bool = False
     records: list[Record] = field(default_factory=list)
+    plain: list[bytes] = field(default_factory=list)
     parts: list[bytes] = field(default_factory=list)
+    sealed: bool = False
     octets: bytes = b""
     done: int = 0
 

@@ -15,10 +15,11 @@ import errno
 import os
 import select
 import stat
+from datetime import datetime
 from typing import Protocol
 
 from popproxy.sinks.base import Notices
-from popproxy.sinks.files import open_log, readable_by_others
+from popproxy.sinks.files import open_log, readable_by_others, set_aside
 
 PATIENCE = 0.05
 """Seconds to wait for room in a pipe before other outputs get their turn."""
@@ -137,6 +138,21 @@ class FileTarget:
     def is_open(self) -> bool:
         """See `Target.is_open`."""
         return self._descriptor is not None
+
+    @property
+    def size(self) -> int:
+        """Octets in the open file; 0 if none is open, or it is no regular file."""
+        if self._descriptor is None or not self._regular:
+            return 0
+        return os.fstat(self._descriptor).st_size
+
+    def set_aside(self, when: datetime) -> str | None:
+        """Rename the open file, which stays open; see `popproxy.sinks.files.set_aside`.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        return None if self._descriptor is None else set_aside(self.name, self._descriptor, when)
 
     def open(self) -> bool:
         """See `Target.open`."""

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from popproxy.cli.config import Configuration
-from popproxy.cli.settings import RouteSettings, Settings
+from popproxy.cli.settings import FilesSettings, RouteSettings, Settings
 from popproxy.cli.wiring import (
     check,
     make_limits,
@@ -188,3 +188,11 @@ def test_outputs_that_cannot_work(record: dict[str, list[str]], said: str) -> No
 
 def test_one_output_of_each_kind_is_fine() -> None:
     assert mistakes(route(), jsonl=["-"], text=["a"], putty=["b-&S"]) == []
+
+
+@pytest.mark.parametrize(("size", "right"), [(0, True), (1, False), (65535, False), (65536, True)])
+def test_p62_a_size_that_would_make_a_file_of_every_few_records(size: int, *, right: bool) -> None:
+    settings = Settings(route=[route()], files=FilesSettings(rotate_size=size))
+    found = [str(each) for each in check(Configuration(settings, _Origins(), "popproxy.toml"))]
+    what = f"expected 0 or a whole number of at least 65536, found {size}"
+    assert found == ([] if right else [f"files.rotate_size: files.rotate_size: {what}"])

@@ -1,0 +1,133 @@
+"""What is done with a log file beside writing records: setting it aside, and keeping books of it.
+
+A file that grows past a size is renamed between two records, and a new one is begun under its
+name. It is renamed first and gets its end afterwards, so that no end ever stands in front of
+records. A file that cannot be renamed is written on, and tried again a minute later: a log that is
+too long is better than none.
+
+A `Keeper` hears of all that happens to files, and may add octets of its own. It is called by the
+sink's thread, in this order for each file: `opened`, then `seal` for each record, then `closing`.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+from popproxy.sinks.base import Notices, explain
+from popproxy.sinks.target import FileTarget
+
+AGAIN = 60.0
+"""Seconds until a file that could not be renamed is tried again."""
+
+Closing = Literal["rotated", "ended"]
+Removal = Literal["compressed", "expired"]
+
+
+class Keeper(Protocol):
+    """Keeps books of the files of one output. It must not raise: records would wait as for a disk.
+
+    A file that others renamed or cut gets no `closing`; `opened` comes for the one that follows.
+
+    A write may fail after `seal`: if nothing of it stays in the file, `opened` is called once more
+    and the same records are sealed anew. What was sealed before `written` is in the file.
+    """
+
+    def opened(self, path: str, size: int) -> bytes:
+        """Hear that a file was opened.
+
+        Args:
+            path: Its path.
+            size: Octets that stand in it; 0 if it is new.
+
+        Returns:
+            What to write in front of the records.
+        """
+        ...
+
+    def seal(self, octets: bytes) -> bytes:
+        """Give the octets of a record, which may be none, as they are to be written."""
+        ...
+
+    def written(self) -> None:
+        """Hear that all that was sealed is in the file."""
+        ...
+
+    def closing(self, reason: Closing) -> bytes:
+        """Give what to write at the end of the file."""
+        ...
+
+    def set_aside(self, path: str, now: str) -> None:
+        """Hear that the file was renamed.
+
+        Args:
+            path: The name it had.
+            now: The name it has.
+        """
+        ...
+
+    def removed(self, path: str, how: Removal) -> None:
+        """Hear that a closed file is gone, or stands there compressed. Any thread may call it."""
+        ...
+
+
+class Keeping:
+    """When to set the file of a target aside, and who keeps books of it."""
+
+    __slots__ = ("_again_at", "_notices", "_rotate_size", "_target", "keeper")
+
+    def __init__(
+        self,
+        target: FileTarget,
+        notices: Notices,
+        *,
+        rotate_size: int = 0,
+        keeper: Keeper | None = None,
+    ) -> None:
+        """Take charge.
+
+        Args:
+            target: The file.
+            notices: Where to tell that it cannot be renamed.
+            rotate_size: Octets that the file may hold, unless the records that are written at
+                once are more; 0 for any number.
+            keeper: Who keeps books.
+        """
+        self.keeper = keeper
+        self._target = target
+        self._notices = notices
+        self._rotate_size = rotate_size
+        self._again_at = 0.0
+
+    @property
+    def size(self) -> int:
+        """Octets in the file; 0 if it is none."""
+        return self._target.size
+
+    def set_aside(self, octets: int) -> bool:
+        """Rename the open file if it is full; it stays open.
+
+        Args:
+            octets: How many are to be written next.
+
+        Returns:
+            Whether it was renamed.
+        """
+        size = self._target.size if self._rotate_size else 0
+        if not size or size + octets <= self._rotate_size or time.monotonic() < self._again_at:
+            return False
+        try:
+            now = self._target.set_aside(datetime.now(UTC))
+        except OSError as error:
+            self._again_at = time.monotonic() + AGAIN
+            self._notices.warn(
+                "log_not_rotated",
+                f"{self._target.name} is full and cannot be renamed: {explain(error)}; it is"
+                " written on, and tried again in a minute",
+                cause=explain(error),
+            )
+            return False
+        if now is not None and self.keeper is not None:
+            self.keeper.set_aside(self._target.name, now)
+        return True
