@@ -164,6 +164,13 @@ from popproxy.cli.options_tls import tls_options
     help="Set a file of all sessions aside when it holds so much; 0 for never. Default: 0.",
 )
 @setting(
+    "--fsync",
+    setting="files.fsync",
+    group=OUTPUT,
+    type=click.Choice(["never", "interval", "record"]),
+    help="Wait until the disk has records: never, once a second, or each time. Default: never.",
+)
+@setting(
     "--syslog",
     setting="record.syslog",
     group=OUTPUT,

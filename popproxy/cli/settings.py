@@ -151,6 +151,10 @@ class FilesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             " 65536 at least.",
         ),
     ] = 0
+    fsync: Annotated[
+        Literal["never", "interval", "record"],
+        Meta(description="When to wait until the disk has what was written; interval: a second."),
+    ] = "never"
 
 
 class SyslogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

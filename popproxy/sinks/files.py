@@ -175,6 +175,19 @@ def _reserve(parent: int, name: str, when: datetime) -> str:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
+def sync_directory(path: str) -> None:
+    """Wait until the disk has the names in a file's directory.
+
+    Raises:
+        OSError: It failed.
+    """
+    parent = open_directory(os.path.split(path)[0])
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
 def readable_by_others(descriptor: int) -> bool:
     """Tell whether a regular file can be read by somebody other than its owner."""
     status = os.fstat(descriptor)

@@ -21,6 +21,10 @@ from popproxy.sinks.target import FileTarget
 AGAIN = 60.0
 """Seconds until a file that could not be renamed is tried again."""
 
+INTERVAL = 1.0
+"""Seconds for which records may be with the system alone, if files are synced by interval."""
+
+Fsync = Literal["never", "interval", "record"]
 Closing = Literal["rotated", "ended"]
 Removal = Literal["compressed", "expired"]
 
@@ -73,9 +77,14 @@ class Keeper(Protocol):
 
 
 class Keeping:
-    """When to set the file of a target aside, and who keeps books of it."""
+    """When to set the file of a target aside or to sync it, and who keeps books of it.
 
-    __slots__ = ("_again_at", "_notices", "_rotate_size", "_target", "keeper")
+    Attributes:
+        keeper: Who keeps books.
+        sync_at: Monotonic time at which to call `sync`; 0 if nothing waits for the disk.
+    """
+
+    __slots__ = ("_again_at", "_fsync", "_notices", "_rotate_size", "_target", "keeper", "sync_at")
 
     def __init__(
         self,
@@ -83,6 +92,7 @@ class Keeping:
         notices: Notices,
         *,
         rotate_size: int = 0,
+        fsync: Fsync = "never",
         keeper: Keeper | None = None,
     ) -> None:
         """Take charge.
@@ -92,18 +102,47 @@ class Keeping:
             notices: Where to tell that it cannot be renamed.
             rotate_size: Octets that the file may hold, unless the records that are written at
                 once are more; 0 for any number.
+            fsync: When to wait until the disk has what was written.
             keeper: Who keeps books.
         """
         self.keeper = keeper
         self._target = target
         self._notices = notices
         self._rotate_size = rotate_size
+        self._fsync = fsync
         self._again_at = 0.0
+        self.sync_at = 0.0
 
     @property
     def size(self) -> int:
         """Octets in the file; 0 if it is none."""
         return self._target.size
+
+    def wrote(self) -> None:
+        """Hear that something was written; with `record`, wait until the disk has it.
+
+        Raises:
+            OSError: The disk failed.
+        """
+        if self._fsync == "record":
+            self._target.sync()
+        elif self._fsync == "interval" and not self.sync_at:
+            self.sync_at = time.monotonic() + INTERVAL
+
+    def sync(self) -> None:
+        """Wait until the disk has what waits for it; warn if it fails."""
+        if not self.sync_at:
+            return
+        self.sync_at = 0.0
+        try:
+            self._target.sync()
+        except OSError as error:
+            self._notices.warn(
+                "log_not_synced",
+                f"{self._target.name}: it is not sure that the disk has what was written:"
+                f" {explain(error)}",
+                cause=explain(error),
+            )
 
     def set_aside(self, octets: int) -> bool:
         """Rename the open file if it is full; it stays open.

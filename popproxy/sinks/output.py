@@ -253,6 +253,20 @@ class Output:
             )
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
+    def _sync_written(self) -> None:
+        if self._keeping is not None:
+            self._keeping.wrote()
+
+    @property
+    def sync_at(self) -> float:
+        """Monotonic time at which to call `sync`; 0 if nothing waits for the disk."""
+        return self._keeping.sync_at if self._keeping is not None else 0.0
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written, if that was asked for."""
+        if self._keeping is not None:
+            self._keeping.sync()
+
     def _begin_anew(self) -> None:
         self._writer = self._make_writer()
         self._encode(Turns())
@@ -271,8 +285,10 @@ class Output:
     def _write_tail(self) -> None:
         while self._tail:
             self._tail = self._tail[self.target.write(self._tail) :]
+        self._sync_written()
         self._tail = None
         self._tell_written()
+        self.sync()
         self.target.close()
 
     @property
@@ -312,6 +328,7 @@ class Output:
         try:
             while chunk.done < len(chunk.octets):
                 chunk.done += self.target.write(memoryview(chunk.octets)[chunk.done :])
+            self._sync_written()
             return self.target.vanished()
         except BlockingIOError:
             raise
@@ -325,6 +342,7 @@ class Output:
     def release(self) -> None:
         """Give the descriptor back; the next record opens the file again by its name."""
         if not self._chunk.done and self._tail is None:
+            self.sync()
             self.target.close()
 
 

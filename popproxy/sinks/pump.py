@@ -14,6 +14,7 @@ whole records are dropped, counted, and told of by one `gap` record (P54).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -89,6 +90,7 @@ class Pump:
         self._gather = gather
         self._retry = retry
         self._busy: dict[Output, None] = {}
+        self._unsynced: dict[Output, None] = {}  # written, and waiting for the disk
         self._taken = 0
         self._gone = False
         self._lost_before: int | None = None  # losses before the trouble that people were told of
@@ -104,6 +106,7 @@ class Pump:
                 closing_at = work.closing_at
                 self._deal_with(work)
                 del work  # else its records would be kept as long as none come
+            self._sync(until=math.inf)
             self._outputs.close()
         finally:
             self._settle(stopped=True)
@@ -119,6 +122,7 @@ class Pump:
 
     def _until_retry(self) -> float | None:
         due = [output.retry_at for output in self._busy if not output.waits_for_another]
+        due += [output.sync_at for output in self._unsynced]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _deal_with(self, work: Work) -> None:
@@ -136,7 +140,14 @@ class Pump:
         for output in list(self._busy):
             if output.retry_at <= now and not output.waits_for_another:
                 self._write(output, turns)
+        self._sync(until=time.monotonic())
         self._settle()
+
+    def _sync(self, until: float) -> None:
+        for output in list(self._unsynced):
+            if output.sync_at <= until:
+                output.sync()
+                del self._unsynced[output]
 
     def _mark_busy(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
@@ -199,6 +210,8 @@ class Pump:
             output.failing = False
             del self._busy[output]
             self._outputs.written(output)
+            if output.sync_at:
+                self._unsynced[output] = None
         finally:
             self._handover.computing = False
             self._handover.writing = 0.0

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Protocol
 
 from popproxy.sinks.base import Notices
-from popproxy.sinks.files import open_log, readable_by_others, set_aside
+from popproxy.sinks.files import open_log, readable_by_others, set_aside, sync_directory
 
 PATIENCE = 0.05
 """Seconds to wait for room in a pipe before other outputs get their turn."""
@@ -110,6 +110,7 @@ class FileTarget:
         "_end",
         "_inode",
         "_lines",
+        "_named",
         "_notices",
         "_regular",
         "_torn",
@@ -129,6 +130,7 @@ class FileTarget:
         self._notices = notices
         self._descriptor: int | None = None
         self._regular = False
+        self._named = False  # the disk has the file's name
         self._device: int | None = None  # written to last, as is the inode
         self._inode = 0
         self._end = 0  # the file's size when it was written to last
@@ -145,6 +147,19 @@ class FileTarget:
         if self._descriptor is None or not self._regular:
             return 0
         return os.fstat(self._descriptor).st_size
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written to the open file, and the file's name.
+
+        Raises:
+            OSError: It failed.
+        """
+        if self._descriptor is None or not self._regular:
+            return
+        os.fsync(self._descriptor)
+        if not self._named:
+            sync_directory(self.name)
+            self._named = True
 
     def set_aside(self, when: datetime) -> str | None:
         """Rename the open file, which stays open; see `popproxy.sinks.files.set_aside`.
@@ -184,10 +199,17 @@ class FileTarget:
                 )
             if self._lines and self._regular and self._ends_torn(descriptor):
                 os.write(descriptor, b"\n")
+                self._notices.warn(
+                    "log_line_torn",
+                    f"{self.name} ended within a line, as after a crash; the line was ended where"
+                    " it broke off, and records go on behind it",
+                    path=self.name,
+                )
         except OSError:
             os.close(descriptor)
             raise
         self._torn = False
+        self._named = False
         return descriptor
 
     def _ends_torn(self, descriptor: int) -> bool:

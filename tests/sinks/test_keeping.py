@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from pathlib import Path
 
 import pytest
 
+from popproxy.formats import Kind
 from popproxy.sinks import FileSink, keeping
 from popproxy.sinks.files import set_aside
 from popproxy.sinks.keeping import Closing, Removal
@@ -235,3 +237,78 @@ async def test_p61_the_end_of_a_full_file_waits_for_room(tmp_path: Path, disk: F
     assert sink.lost == 0
     for path in captures(tmp_path):
         assert [line[0] for line in path.read_text().splitlines()] == ["#", "+", "+", "+", "#"]
+
+
+def synced(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[int]:
+    """Give what the file held at each time that it was synced."""
+    sizes: list[int] = []
+
+    def look(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            sizes.append(path.stat().st_size)
+
+    monkeypatch.setattr(os, "fsync", look)
+    return sizes
+
+
+async def test_p64_a_record_counts_as_written_when_the_disk_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "all.jsonl"
+    sizes = synced(monkeypatch, path)
+    sink = FileSink("jsonl", str(path), gather=0.001, fsync="record")
+    for number in range(3):
+        sink.put(samples.command("a", number + 1, "STAT"))
+        assert await sink.flushed()
+        assert sizes[-1] == path.stat().st_size
+    await sink.close(5)
+
+
+async def test_p64_the_disk_has_records_within_a_second_also_if_none_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "all.jsonl"
+    sizes = synced(monkeypatch, path)
+    sink = FileSink("jsonl", str(path), gather=0.001, fsync="interval")
+    sink.put(samples.command("a", 1, "STAT"))
+    assert await sink.flushed()
+    assert sizes == []
+    sink.put(samples.command("a", 2, "STAT"))
+    assert await sink.flushed()
+    until(lambda: sizes, "the interval")
+    assert sizes == [path.stat().st_size]
+    sink.put(samples.command("a", 3, "STAT"))
+    await sink.close(5)
+    assert sizes == [sizes[0], path.stat().st_size]
+
+
+async def test_p64_a_disk_that_fails_to_sync_is_an_output_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "all.jsonl"
+    sink = FileSink("jsonl", str(path), gather=0.001, retry=0.001, fsync="record")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        sink.put(samples.command("a", 1, "STAT"))
+        assert not await sink.flushed()
+    until(lambda: sink.healthy, "the recovery")
+    assert await sink.flushed()
+    await sink.close(5)
+    assert places(path) == [("a", 1)]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "text"])
+async def test_p61_a_torn_last_line_is_ended_and_told_of(tmp_path: Path, kind: Kind) -> None:
+    said: list[str] = []
+    path = tmp_path / "all.log"
+    path.write_bytes(b"whole\n{torn")
+    path.chmod(0o600)
+    sink = FileSink(kind, str(path), gather=0.001, on_notice=said.append)
+    sink.put(samples.start("a"))
+    await sink.close(5)
+    assert path.read_bytes().startswith(b"whole\n{torn\n")
+    assert len(said) == 1
+    assert "ended within a line" in said[0]
