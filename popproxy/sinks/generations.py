@@ -18,6 +18,7 @@ import trio
 from popproxy.sinks.base import Sink
 from popproxy.sinks.hub import DRAIN, Hub
 from popproxy.sinks.queued import QueuedSink
+from popproxy.sinks.state import SinkState
 
 PATIENCE = 30.0
 """Seconds that an output which is given up gets for writing what is left."""
@@ -96,6 +97,11 @@ class Generations:
     def lost(self) -> int:
         """Records that files and streams lost in this run."""
         return self._lost + _lost_by(self._living())
+
+    @property
+    def states(self) -> list[SinkState]:
+        """How the files and streams are that are not closed yet."""
+        return [sink.state for sink in self._living() if isinstance(sink, QueuedSink)]
 
     def start(self) -> None:
         """Have the outputs begin what does not wait for records."""

@@ -18,6 +18,7 @@ import trio
 from popproxy.records import Record
 from popproxy.sinks.backlog import Backlog, Entry
 from popproxy.sinks.losses import Losses
+from popproxy.sinks.state import LossReason, SinkState
 
 WRITTEN = 0.02
 """Seconds after which a write is held up by the system, and not by a loop that never pauses."""
@@ -189,10 +190,39 @@ class Handover:
     def lost(self) -> int:
         """How many records were lost."""
         with self._lock:
-            lost = self._backlog.lost + self._refused + self._late
-            if self._closed and not self._gone:
-                lost += self._backlog.added - self._backlog.lost - self._released
-            return lost
+            return sum(self._lost().values())
+
+    def state(self, name: str, trouble: str) -> SinkState:
+        """Say how the sink is, all of it at one moment.
+
+        Args:
+            name: What the sink is called.
+            trouble: Why an output could not be written last.
+        """
+        with self._lock:
+            backlog = self._backlog
+            return SinkState(
+                name=name,
+                condition="ended" if self._gone else "failing" if self._failing else "writing",
+                written=self._released - self._refused,
+                waiting=self._unwritten(),
+                octets=backlog.octets,
+                room=backlog.limit,
+                lost={reason: records for reason, records in self._lost().items() if records},
+                trouble=trouble,
+            )
+
+    def _unwritten(self) -> int:
+        return self._backlog.added - self._backlog.lost - self._released
+
+    def _lost(self) -> dict[LossReason, int]:
+        over = self._closed and not self._gone
+        return {
+            "no-room": self._backlog.lost,
+            "refused": self._refused,
+            "late": self._late,
+            "unwritten": self._unwritten() if over else 0,
+        }
 
     # The thread's side.
 

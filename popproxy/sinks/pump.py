@@ -64,7 +64,11 @@ class Outputs(Protocol):
 
 
 class Pump:
-    """Moves records from a handover to outputs; `run` is the thread."""
+    """Moves records from a handover to outputs; `run` is the thread.
+
+    Attributes:
+        trouble: Why an output could not be written last, in words; empty if it always could.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Pump:
         self._notices = notices
         self._gather = gather
         self._retry = retry
+        self.trouble = ""
         self._busy: dict[Output, None] = {}
         self._unsynced: dict[Output, None] = {}  # written, and waiting for the disk
         self._taken = 0
@@ -113,6 +118,7 @@ class Pump:
 
     def _report(self, error: Exception) -> None:
         # The type alone: the message may quote a record (P15).
+        self.trouble = f"a defect in popproxy ({type(error).__name__})"
         self._notices.warn(
             "sink_defect",
             f"{self._notices.output}: a defect in popproxy ({type(error).__name__}) keeps records"
@@ -194,10 +200,12 @@ class Pump:
             output.blocked_since = output.blocked_since or now
             output.failing = now - output.blocked_since >= STALL
             if output.failing:
+                self.trouble = explain(error)
                 self._announce(output, error)
         except OSError as error:
             output.retry_at = time.monotonic() + self._retry
             output.failing = True
+            self.trouble = explain(error)
             self._gone = self._outputs.give_up(output, error)
             if not self._gone:
                 self._announce(output, error)

@@ -17,6 +17,7 @@ from popproxy.sinks.backlog import QUEUE_OCTETS
 from popproxy.sinks.base import Notices
 from popproxy.sinks.handover import Handover
 from popproxy.sinks.pump import GATHER, RETRY, Outputs, Pump
+from popproxy.sinks.state import SinkState
 from popproxy.sinks.turns import TURN
 
 _GRACE = 0.2
@@ -121,6 +122,11 @@ class QueuedSink:
     def stuck(self, seconds: float) -> bool:
         """Say whether the thread is held up; see `Handover.stuck`."""
         return self._handover.stuck(seconds)
+
+    @property
+    def state(self) -> SinkState:
+        """How the sink is now; costs a moment's lock, and nothing while nobody asks."""
+        return self._handover.state(self.name, self._pump.trouble)
 
     @property
     def healthy(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from popproxy.sinks.pump import GATHER, RETRY
 from popproxy.sinks.queued import QueuedSink
 from popproxy.sinks.spool import Spool
 from popproxy.sinks.spool_entries import pack
+from popproxy.sinks.state import SinkState
 from popproxy.sinks.stream_sink import StreamOutputs
 from popproxy.sinks.syslog_sender import FIRST_PAUSE, RESEND, Sender
 
@@ -205,6 +206,12 @@ class SyslogSink(QueuedSink):
     def lost(self) -> int:
         """See `QueuedSink.lost`; what a full spool dropped is lost, too."""
         return super().lost + self._spool.lost
+
+    @property
+    def state(self) -> SinkState:
+        """See `QueuedSink.state`; what a full spool dropped is lost, too."""
+        state, dropped = super().state, self._spool.lost
+        return replace(state, lost={**state.lost, "spool-full": dropped}) if dropped else state
 
     @property
     def waiting(self) -> int:
