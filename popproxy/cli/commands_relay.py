@@ -164,6 +164,13 @@ from popproxy.cli.options_tls import tls_options
     help="Set a file of all sessions aside when it holds so much; 0 for never. Default: 0.",
 )
 @setting(
+    "--rotate-every",
+    setting="files.rotate_every",
+    group=OUTPUT,
+    type=click.Choice(["never", "hour", "day", "week", "month"]),
+    help="Set a file of all sessions aside when the period, in UTC, is over. Default: never.",
+)
+@setting(
     "--fsync",
     setting="files.fsync",
     group=OUTPUT,

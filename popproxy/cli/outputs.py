@@ -62,6 +62,7 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
             path,
             putty_mode=settings.record.putty_mode,
             rotate_size=settings.files.rotate_size,
+            rotate_every=settings.files.rotate_every,
             fsync=settings.files.fsync,
         )
         try:

@@ -151,6 +151,10 @@ class FilesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             " 65536 at least.",
         ),
     ] = 0
+    rotate_every: Annotated[
+        Literal["never", "hour", "day", "week", "month"],
+        Meta(description="The period, in UTC, after which a file of all sessions is set aside."),
+    ] = "never"
     fsync: Annotated[
         Literal["never", "interval", "record"],
         Meta(description="When to wait until the disk has what was written; interval: a second."),

@@ -24,7 +24,7 @@ from popproxy.records import GapRecord, Record, SessionStart
 from popproxy.sinks.backlog import QUEUE_OCTETS, SLOW, Entry, Loss, gap_after
 from popproxy.sinks.base import Notices
 from popproxy.sinks.files import check_path
-from popproxy.sinks.keeping import Fsync, Keeper, Keeping
+from popproxy.sinks.keeping import Every, Fsync, Keeper, Keeping
 from popproxy.sinks.naming import Template, with_session
 from popproxy.sinks.output import Output
 from popproxy.sinks.pump import GATHER, RETRY
@@ -64,6 +64,7 @@ class FileSink(QueuedSink):
         queue_octets: int = QUEUE_OCTETS,
         open_files: int = OPEN_FILES,
         rotate_size: int = 0,
+        rotate_every: Every = "never",
         fsync: Fsync = "never",
         make_keeper: Callable[[str], Keeper] | None = None,
         gather: float = GATHER,
@@ -83,6 +84,7 @@ class FileSink(QueuedSink):
             open_files: How many files of single sessions are held open.
             rotate_size: Octets after which a file of all sessions is set aside under a name with
                 the time; 0 for never. Files of single sessions are not.
+            rotate_every: The period, in UTC, after which it is set aside as well.
             fsync: When to wait until the disk has what was written: never, within a second, or
                 before a record counts as written.
             make_keeper: Makes who keeps books of an output's files, for its path; called in the
@@ -108,6 +110,7 @@ class FileSink(QueuedSink):
                 target,
                 notices,
                 rotate_size=rotate_size if shared else 0,
+                rotate_every=rotate_every if shared else "never",
                 fsync=fsync,
                 keeper=make_keeper(path) if make_keeper is not None else None,
             )

@@ -25,6 +25,7 @@ INTERVAL = 1.0
 """Seconds for which records may be with the system alone, if files are synced by interval."""
 
 Fsync = Literal["never", "interval", "record"]
+Every = Literal["never", "hour", "day", "week", "month"]
 Closing = Literal["rotated", "ended"]
 Removal = Literal["compressed", "expired"]
 
@@ -76,6 +77,27 @@ class Keeper(Protocol):
         ...
 
 
+def utc_now() -> datetime:
+    """Tell the time."""
+    return datetime.now(UTC)
+
+
+def period_of(when: datetime, every: Every) -> tuple[int, ...]:
+    """Give the hour, day, week or month of a moment, in UTC; later ones are greater.
+
+    Args:
+        when: The moment.
+        every: What to tell apart; weeks begin on Mondays, as ISO 8601 has them.
+    """
+    utc = when.astimezone(UTC)
+    if every == "week":
+        return utc.isocalendar()[:2]
+    if every == "never":
+        return ()
+    parts = {"month": 2, "day": 3, "hour": 4}[every]
+    return (utc.year, utc.month, utc.day, utc.hour)[:parts]
+
+
 class Keeping:
     """When to set the file of a target aside or to sync it, and who keeps books of it.
 
@@ -84,7 +106,17 @@ class Keeping:
         sync_at: Monotonic time at which to call `sync`; 0 if nothing waits for the disk.
     """
 
-    __slots__ = ("_again_at", "_fsync", "_notices", "_rotate_size", "_target", "keeper", "sync_at")
+    __slots__ = (
+        "_again_at",
+        "_begun",
+        "_fsync",
+        "_notices",
+        "_rotate_every",
+        "_rotate_size",
+        "_target",
+        "keeper",
+        "sync_at",
+    )
 
     def __init__(
         self,
@@ -92,6 +124,7 @@ class Keeping:
         notices: Notices,
         *,
         rotate_size: int = 0,
+        rotate_every: Every = "never",
         fsync: Fsync = "never",
         keeper: Keeper | None = None,
     ) -> None:
@@ -102,6 +135,7 @@ class Keeping:
             notices: Where to tell that it cannot be renamed.
             rotate_size: Octets that the file may hold, unless the records that are written at
                 once are more; 0 for any number.
+            rotate_every: The period that a file is for; the next one's first record begins another.
             fsync: When to wait until the disk has what was written.
             keeper: Who keeps books.
         """
@@ -110,6 +144,8 @@ class Keeping:
         self._notices = notices
         self._rotate_size = rotate_size
         self._fsync = fsync
+        self._rotate_every: Every = rotate_every
+        self._begun: datetime | None = None  # the file's beginning, as far as is known
         self._again_at = 0.0
         self.sync_at = 0.0
 
@@ -145,7 +181,10 @@ class Keeping:
             )
 
     def set_aside(self, octets: int) -> bool:
-        """Rename the open file if it is full; it stays open.
+        """Rename the open file if it is full, or of an earlier period; it stays open.
+
+        A clock that is turned back sets nothing aside: the file is written on until its period is
+        over. Of a file that was there already, the last write tells the period.
 
         Args:
             octets: How many are to be written next.
@@ -153,20 +192,34 @@ class Keeping:
         Returns:
             Whether it was renamed.
         """
-        size = self._target.size if self._rotate_size else 0
-        if not size or size + octets <= self._rotate_size or time.monotonic() < self._again_at:
+        if not self._due(octets) or time.monotonic() < self._again_at:
             return False
         try:
-            now = self._target.set_aside(datetime.now(UTC))
+            now = self._target.set_aside(utc_now())
         except OSError as error:
             self._again_at = time.monotonic() + AGAIN
             self._notices.warn(
                 "log_not_rotated",
-                f"{self._target.name} is full and cannot be renamed: {explain(error)}; it is"
-                " written on, and tried again in a minute",
+                f"{self._target.name} is due for rotation and cannot be renamed: {explain(error)};"
+                " it is written on, and tried again in a minute",
                 cause=explain(error),
             )
             return False
+        self._begun = utc_now()
         if now is not None and self.keeper is not None:
             self.keeper.set_aside(self._target.name, now)
         return True
+
+    def _due(self, octets: int) -> bool:
+        if not self._rotate_size and self._rotate_every == "never":
+            return False
+        size = self._target.size
+        if not size:
+            self._begun = utc_now()
+            return False
+        if self._begun is None:
+            self._begun = datetime.fromtimestamp(self._target.modified, UTC)
+        if self._rotate_size and size + octets > self._rotate_size:
+            return True
+        every = self._rotate_every
+        return period_of(utc_now(), every) > period_of(self._begun, every)

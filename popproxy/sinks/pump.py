@@ -14,7 +14,6 @@ whole records are dropped, counted, and told of by one `gap` record (P54).
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -111,7 +110,6 @@ class Pump:
                 closing_at = work.closing_at
                 self._deal_with(work)
                 del work  # else its records would be kept as long as none come
-            self._sync(until=math.inf)
             self._outputs.close()
         finally:
             self._settle(stopped=True)
@@ -146,12 +144,12 @@ class Pump:
         for output in list(self._busy):
             if output.retry_at <= now and not output.waits_for_another:
                 self._write(output, turns)
-        self._sync(until=time.monotonic())
+        self._sync(time.monotonic())
         self._settle()
 
-    def _sync(self, until: float) -> None:
+    def _sync(self, now: float) -> None:
         for output in list(self._unsynced):
-            if output.sync_at <= until:
+            if output.sync_at <= now:
                 output.sync()
                 del self._unsynced[output]
 

@@ -148,6 +148,11 @@ class FileTarget:
             return 0
         return os.fstat(self._descriptor).st_size
 
+    @property
+    def modified(self) -> float:
+        """When the open file was written to last, in seconds since 1970; 0 if none is open."""
+        return 0.0 if self._descriptor is None else os.fstat(self._descriptor).st_mtime
+
     def sync(self) -> None:
         """Wait until the disk has what was written to the open file, and the file's name.
 

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from popproxy.formats import Kind
 from popproxy.sinks import FileSink, keeping
 from popproxy.sinks.files import set_aside
-from popproxy.sinks.keeping import Closing, Removal
+from popproxy.sinks.keeping import Closing, Every, Removal
 from tests.support import samples
 from tests.support.sinks import FaultyDisk, disk, places
 from tests.support.waiting import until
@@ -82,7 +83,9 @@ async def test_p62_a_full_file_is_set_aside_between_two_records(tmp_path: Path) 
 
 async def test_p62_files_of_single_sessions_are_not_set_aside(tmp_path: Path) -> None:
     sink = FileSink("jsonl", str(tmp_path / "&S.jsonl"), gather=0.001, rotate_size=10)
-    await fill(sink, 2)
+    for record in (*samples.session("s0"), *samples.session("s1")):
+        sink.put(record)
+        assert await sink.flushed()
     await sink.close(5)
     assert names_in(tmp_path) == {"s0.jsonl", "s1.jsonl"}
 
@@ -183,7 +186,7 @@ async def test_a_keeper_hears_of_all_that_happens_to_a_file(tmp_path: Path) -> N
     books = Books()
     path = tmp_path / "all.jsonl"
     sink = FileSink(
-        "jsonl", str(path), gather=0.001, rotate_size=200, make_keeper=lambda _path: books
+        "jsonl", str(path), gather=0.3, rotate_size=200, make_keeper=lambda _path: books
     )
     await fill(sink, 2)
     await sink.close(5)
@@ -220,7 +223,7 @@ async def test_p61_the_end_of_a_full_file_waits_for_room(tmp_path: Path, disk: F
     sink = FileSink(
         "jsonl",
         str(tmp_path / "all.jsonl"),
-        gather=0.001,
+        gather=0.3,
         retry=0.001,
         rotate_size=200,
         make_keeper=lambda _path: Books(),
@@ -236,7 +239,9 @@ async def test_p61_the_end_of_a_full_file_waits_for_room(tmp_path: Path, disk: F
     await sink.close(5)
     assert sink.lost == 0
     for path in captures(tmp_path):
-        assert [line[0] for line in path.read_text().splitlines()] == ["#", "+", "+", "+", "#"]
+        lines = path.read_text().splitlines()
+        assert [line[0] for line in lines] == ["#", "+", "+", "+", "#"]
+        assert (lines[0], lines[-1]) == ("# first", "# last")
 
 
 def synced(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[int]:
@@ -312,3 +317,44 @@ async def test_p61_a_torn_last_line_is_ended_and_told_of(tmp_path: Path, kind: K
     assert path.read_bytes().startswith(b"whole\n{torn\n")
     assert len(said) == 1
     assert "ended within a line" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("every", "same", "next_one"),
+    [
+        ("hour", "2026-11-27T18:59:59", "2026-11-27T19:00:00"),
+        ("day", "2026-11-27T23:59:59", "2026-11-28T00:00:00"),
+        ("week", "2026-11-29T23:59:59", "2026-11-30T00:00:00"),
+        ("month", "2026-11-30T23:59:59", "2026-12-01T00:00:00"),
+        ("hour", "2025-01-01T00:00:00", "2027-01-01T00:00:00"),
+        ("week", "2026-11-23T00:00:00", "2027-01-04T00:00:00"),
+    ],
+)
+async def test_p62_a_file_is_set_aside_when_its_period_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: Every, same: str, next_one: str
+) -> None:
+    path = tmp_path / "all.jsonl"
+    sink = FileSink("jsonl", str(path), gather=0.001, rotate_every=every)
+    for moment, files in (
+        ("2026-11-27T18:00:00", 1),
+        (same, 1),
+        (next_one, 2),
+        (same, 2),
+        (next_one, 2),
+    ):
+        now = datetime.fromisoformat(f"{moment}+00:00")
+        monkeypatch.setattr(keeping, "utc_now", lambda now=now: now)
+        sink.put(samples.command("a", files, "STAT"))
+        assert await sink.flushed()
+        assert len(names_in(tmp_path)) == files
+    await sink.close(5)
+
+
+async def test_p62_a_file_of_an_earlier_day_is_set_aside_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    for files in (1, 2):
+        sink = FileSink("jsonl", str(path), gather=0.001, rotate_every="day")
+        sink.put(samples.command("a", files, "STAT"))
+        await sink.close(5)
+        assert len(names_in(tmp_path)) == files
+        os.utime(path, (0, 0))
