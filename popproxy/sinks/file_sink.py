@@ -304,10 +304,13 @@ class FileOutputs:
         A shared file ends, and the next record begins another, whose name has that record's date;
         a file that waits for being written, or that is a session's own, is opened by its name.
         """
+        # What ends still has its file open, so that the end goes where the records are.
+        ended = [output for output in self._paths.values() if self._shared and output.idle]
+        for output in ended:
+            self._open.pop(output, None)
         self._close_down_to(0)
         if not self._shared:
             return []
-        ended = [output for output in self._paths.values() if output.idle]
         for output in ended:
             output.end()
             del self._paths[output.target.name]

@@ -358,3 +358,18 @@ async def test_p62_a_file_of_an_earlier_day_is_set_aside_at_the_start(tmp_path: 
         await sink.close(5)
         assert len(names_in(tmp_path)) == files
         os.utime(path, (0, 0))
+
+
+async def test_p62_a_file_that_was_renamed_gets_its_end_on_sighup(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    sink = FileSink("jsonl", str(path), gather=0.3, make_keeper=lambda _path: Books())
+    await fill(sink, 1)
+    path.rename(tmp_path / "moved")
+    sink.reopen()
+    moved = tmp_path / "moved"
+    until(lambda: moved.read_bytes().endswith(b"# last\n"), "the end")
+    await fill(sink, 1)
+    await sink.close(5)
+    for each in (tmp_path / "moved", path):
+        lines = each.read_text().splitlines()
+        assert (lines[0], len(lines), lines[-1]) == ("# first", 5, "# last")
