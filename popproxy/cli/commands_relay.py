@@ -171,11 +171,48 @@ from popproxy.cli.options_tls import tls_options
     help="Set a file of all sessions aside when the period, in UTC, is over. Default: never.",
 )
 @setting(
+    "--keep-days",
+    setting="files.keep_days",
+    group=OUTPUT,
+    type=int,
+    metavar="DAYS",
+    help="Remove files that were set aside after so many days; 0 for never. Default: 0.",
+)
+@setting(
+    "--keep-size",
+    setting="files.keep_size",
+    group=OUTPUT,
+    type=int,
+    metavar="OCTETS",
+    help="Remove the oldest of them when all have more than so much; 0 for never. Default: 0.",
+)
+@setting(
+    "--compress/--no-compress",
+    setting="files.compress",
+    group=OUTPUT,
+    default=None,
+    help="Pack files that were set aside by zstd; all verbs read them. Default: no-compress.",
+)
+@setting(
     "--fsync",
     setting="files.fsync",
     group=OUTPUT,
     type=click.Choice(["never", "interval", "record"]),
     help="Wait until the disk has records: never, once a second, or each time. Default: never.",
+)
+@setting(
+    "--seal/--no-seal",
+    setting="chain.seal",
+    group=OUTPUT,
+    default=None,
+    help="Seal JSON lines by a running hash, for `popproxy verify --chain`. Default: seal.",
+)
+@setting(
+    "--chain-key",
+    setting="chain.key",
+    group=OUTPUT,
+    metavar="FILE",
+    help="Sign checkpoints by this key, Ed25519 in PEM; it is made if it does not exist.",
 )
 @setting(
     "--syslog",

@@ -128,7 +128,7 @@ def share(
             "1  at least one is, the chain is broken, or a file cannot be read\n"
             "2  usage",
         ),
-        ("Read on", "popproxy help operations      chains, keys, checkpoints"),
+        ("Read on", "popproxy help evidence        chains, keys, checkpoints"),
     ],
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
-from popproxy.cli import wiring_syslog
+from popproxy.cli import wiring_chain, wiring_syslog
 from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal, wants_color
 from popproxy.cli.errors import CommandError, Status
@@ -15,6 +15,7 @@ from popproxy.cli.wiring import STDOUT, stream_of
 from popproxy.formats import Kind
 from popproxy.sinks import FileSink, Sink, SinkError, StreamSink
 from popproxy.sinks.naming import is_per_session
+from popproxy.sinks.retention import Retention
 
 
 def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
@@ -29,12 +30,16 @@ def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
         yield "pcapng", path
 
 
-def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sink]:
+def make_sinks(
+    configuration: Configuration, env: Mapping[str, str], *, again: bool = False
+) -> list[Sink]:
     """Make every sink, and find out whether its files can be written.
 
     Args:
         configuration: The settings.
         env: The environment.
+        again: The settings were read again: files may be in use by ourselves, and collectors that
+            stay are those made before, so that new files send nothing there about themselves.
 
     Returns:
         The sinks; at least one.
@@ -43,6 +48,10 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
         CommandError: An output cannot be used, or there would be none.
     """
     settings = configuration.settings
+    collectors = list(wiring_syslog.make_sinks(configuration))
+    chain = wiring_chain.make_chain(configuration, [] if again else collectors)
+    if not again:
+        wiring_chain.refuse_files_in_use(configuration)
     sinks: list[Sink] = []
     descriptors = set()
     for kind, path in named(settings.record):
@@ -64,6 +73,12 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
             rotate_size=settings.files.rotate_size,
             rotate_every=settings.files.rotate_every,
             fsync=settings.files.fsync,
+            retention=Retention(
+                keep_days=settings.files.keep_days,
+                keep_size=settings.files.keep_size,
+                compress=settings.files.compress,
+            ),
+            make_keeper=wiring_chain.seals_for(chain, kind, path),
         )
         try:
             sink.check()
@@ -74,7 +89,7 @@ def make_sinks(configuration: Configuration, env: Mapping[str, str]) -> list[Sin
                 status=Status.USAGE,
             ) from None
         sinks.append(sink)
-    sinks.extend(wiring_syslog.make_sinks(configuration))
+    sinks.extend(collectors)
     view = None if STDOUT in descriptors else make_view(configuration, env, alone=not sinks)
     if view is not None:
         sinks.append(view)

@@ -161,17 +161,18 @@ def read(env: Mapping[str, str], context: click.Context) -> Configuration:
     return for_worker(configuration, 1) if alone else configuration
 
 
-def wanted(source: Source, configuration: Configuration) -> Wanted:
+def wanted(source: Source, configuration: Configuration, *, again: bool = False) -> Wanted:
     """Check what a configuration names, and make what the relay is told.
 
     Args:
         source: Where it comes from.
         configuration: The configuration.
+        again: It was read again, while another is in force.
 
     Raises:
         CommandError: An output or a file of keys cannot be used.
     """
-    sinks = outputs.make_sinks(configuration, source.env)
+    sinks = outputs.make_sinks(configuration, source.env, again=again)
     if keys := configuration.settings.tls.keys:
         try:
             key_log.prepare(Path(keys))
@@ -208,7 +209,8 @@ def read_again(source: Source, before: Configuration) -> Wanted:
         if getattr(values, key) != getattr(getattr(found.settings, section), key)
     ]
     settings = msgspec.structs.replace(found.settings, **fixed)
-    return replace(wanted(source, replace(found, settings=settings)), ignored=ignored)
+    configuration = replace(found, settings=settings)
+    return replace(wanted(source, configuration, again=True), ignored=ignored)
 
 
 def _fixed(before: Settings, found: Settings) -> Iterator[tuple[str, msgspec.Struct]]:

@@ -155,10 +155,41 @@ class FilesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["never", "hour", "day", "week", "month"],
         Meta(description="The period, in UTC, after which a file of all sessions is set aside."),
     ] = "never"
+    keep_days: Annotated[
+        int,
+        Meta(ge=0, description="Days after which a file that was set aside is removed; 0: never."),
+    ] = 0
+    keep_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Octets that the files of an output may have together; the oldest that were"
+            " set aside go first. 0: any number.",
+        ),
+    ] = 0
+    compress: Annotated[bool, Meta(description="Pack files that were set aside, by zstd.")] = False
     fsync: Annotated[
         Literal["never", "interval", "record"],
         Meta(description="When to wait until the disk has what was written; interval: a second."),
     ] = "never"
+
+
+class ChainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How JSON lines are sealed, so that `popproxy verify --chain` can tell that they are whole."""
+
+    seal: Annotated[
+        bool, Meta(description="Each line carries the running hash of its file's chain.")
+    ] = True
+    key: Annotated[
+        str,
+        Meta(description="A key that signs checkpoints: PEM, Ed25519; made if it does not exist."),
+    ] = ""
+    checkpoint: Annotated[
+        Seconds, Meta(description="Between two checkpoints, if records come.")
+    ] = 60.0
+    copies: Annotated[
+        str, Meta(description="A file elsewhere that each line about a file is appended to.")
+    ] = ""
 
 
 class SyslogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -285,6 +316,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: Annotated[list[RouteSettings], Meta(description="One table for each listener.")] = []
     record: RecordSettings = RecordSettings()
     files: FilesSettings = FilesSettings()
+    chain: ChainSettings = ChainSettings()
     syslog: SyslogSettings = SyslogSettings()
     tls: TlsSettings = TlsSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -297,6 +329,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "route": RouteSettings,
     "record": RecordSettings,
     "files": FilesSettings,
+    "chain": ChainSettings,
     "syslog": SyslogSettings,
     "tls": TlsSettings,
     "limits": LimitsSettings,

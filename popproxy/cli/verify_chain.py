@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import fcntl
-import gzip
 import os
 import stat
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
 import click
 
 from popproxy.cli.errors import CommandError, Status
 from popproxy.formats import visible
+from popproxy.formats.packed import open_packed
 from popproxy.tools.chain import Break
 from popproxy.tools.chain_proof import Checkpoints, Keys, ProofError
 from popproxy.tools.chain_set import ChainError, ChainVerifier, Verdict, Whole
 
-_GZIP: Final = b"\x1f\x8b"
 _ENDINGS: Final = {
     "closed": "closed",
     "continued": "goes on in another file",
@@ -52,7 +50,7 @@ def verify_chain(paths: Sequence[str], options: Options) -> int:
     """
     try:
         verifier = ChainVerifier(
-            _opened,
+            open_packed,
             being_written=_being_written,
             keys=Keys((path, _octets(path)) for path in options.keys) if options.keys else None,
             checkpoints=_checkpoints(options.checkpoints) if options.checkpoints else None,
@@ -88,35 +86,12 @@ def _files(path: str) -> Iterator[str]:
             if name.startswith(".") or file.is_symlink() or not file.is_file():
                 continue
             try:
-                with _opened(str(file)) as opened:
+                with open_packed(str(file)) as opened:
                     starts = opened.read(1) == b"{"
             except OSError as error:
                 raise ChainError(f"{file} cannot be read: {error.strerror or error}") from None
             if starts:
                 yield str(file)
-
-
-class _Unpacked(gzip.GzipFile):
-    """What gzip packed; damage is an error of the file like any other."""
-
-    def readline(self, size: int | None = -1) -> bytes:
-        """Read a line.
-
-        Raises:
-            OSError: The file is damaged.
-        """
-        try:
-            return super().readline(size)
-        except (EOFError, zlib.error) as error:
-            raise OSError(f"it is damaged ({error})") from None
-
-
-def _opened(path: str) -> IO[bytes]:
-    file = Path(path).open("rb")  # noqa: SIM115 - the caller closes it
-    start = file.peek(len(_GZIP))[: len(_GZIP)]
-    if start != _GZIP:
-        return file
-    return cast("IO[bytes]", _Unpacked(fileobj=file))
 
 
 def _being_written(path: str) -> bool:
@@ -149,7 +124,7 @@ def _checkpoints(paths: Sequence[str]) -> Checkpoints:
     def lines() -> Iterator[bytes]:
         for path in paths:
             try:
-                with _opened(path) as file:
+                with open_packed(path) as file:
                     yield from file
             except OSError as error:
                 raise ChainError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -160,7 +160,7 @@ class Parent:
         Raises:
             CommandError: An output cannot be used.
         """
-        return wanted(source, self.orders.configuration)
+        return wanted(source, self.orders.configuration, again=True)
 
     def _take(self, descriptors: Sequence[int]) -> None:
         self.close_unused()

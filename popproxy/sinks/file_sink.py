@@ -29,6 +29,7 @@ from popproxy.sinks.naming import Template, with_session
 from popproxy.sinks.output import Output
 from popproxy.sinks.pump import GATHER, RETRY
 from popproxy.sinks.queued import QueuedSink
+from popproxy.sinks.retention import Caretaker, Retention
 from popproxy.sinks.target import FileTarget
 
 OPEN_FILES = 32
@@ -67,6 +68,7 @@ class FileSink(QueuedSink):
         rotate_every: Every = "never",
         fsync: Fsync = "never",
         make_keeper: Callable[[str], Keeper] | None = None,
+        retention: Retention = Retention(),  # noqa: B008 -- it cannot change
         gather: float = GATHER,
         retry: float = RETRY,
         on_notice: Callable[[str], None] | None = None,
@@ -89,6 +91,7 @@ class FileSink(QueuedSink):
                 before a record counts as written.
             make_keeper: Makes who keeps books of an output's files, for its path; called in the
                 sink's thread.
+            retention: What becomes of files that were set aside.
             gather: Seconds to gather records for before they are written.
             retry: Seconds between two attempts at a file that cannot be written.
             on_notice: Called with a sentence for people, in the sink's thread.
@@ -103,16 +106,31 @@ class FileSink(QueuedSink):
             return writer_for(kind, putty_mode=putty_mode, tz=tz)
 
         shared = kind != "putty" and not self._template.per_session
+        locked = make_keeper is not None or retention.compress
+        self._caretakers: dict[str, Caretaker] = {}
+
+        def look_after(path: str, keeper: Keeper | None) -> Callable[[], None] | None:
+            if not (shared and retention.wanted):
+                return None
+            removing = keeper.removing if keeper is not None else None
+            if path in self._caretakers:
+                self._caretakers[path].end()
+            caretaker = Caretaker(path, retention, notices, removing)
+            self._caretakers[path] = caretaker
+            caretaker.wake()
+            return caretaker.wake
 
         def make_output(path: str, on_lost: Callable[[Record], None]) -> Output:
-            target = FileTarget(path, lines=kind in _LINES, notices=notices)
+            target = FileTarget(path, lines=kind in _LINES, notices=notices, locked=locked)
+            keeper = make_keeper(path) if make_keeper is not None else None
             keeping = Keeping(
                 target,
                 notices,
                 rotate_size=rotate_size if shared else 0,
                 rotate_every=rotate_every if shared else "never",
                 fsync=fsync,
-                keeper=make_keeper(path) if make_keeper is not None else None,
+                keeper=keeper,
+                on_aside=look_after(path, keeper),
             )
             return Output(target, make_writer, notices=notices, on_lost=on_lost, keeping=keeping)
 
@@ -138,6 +156,12 @@ class FileSink(QueuedSink):
             SinkError: They cannot; the message says why and what to do.
         """
         check_path(self._template)
+
+    async def close(self, deadline: float) -> None:
+        """See `QueuedSink.close`."""
+        for caretaker in self._caretakers.values():
+            caretaker.end()
+        await super().close(deadline)
 
 
 class FileOutputs:
@@ -177,6 +201,7 @@ class FileOutputs:
         self._servers: OrderedDict[str, tuple[str, int]] = OrderedDict()  # else: by session
         self._common: dict[tuple[str, int], Output] = {}
         self._paths: dict[str, Output] = {}
+        self._ended: list[Output] = []  # by `reopen`, and perhaps not yet written to their end
         self._open: OrderedDict[Output, None] = OrderedDict()
 
     def place(self, entry: Entry) -> Iterable[Output]:
@@ -273,6 +298,11 @@ class FileOutputs:
 
     def _new_output(self, path: str) -> Output:
         output = self._paths[path] = self._make_output(path)
+        self._ended = [one for one in self._ended if not one.ended]
+        for one in self._ended:
+            # The end of one file comes before the beginning of the next.
+            if not self._per_server or one.target.name == path:
+                output.follow(one)
         return output
 
     def written(self, output: Output) -> None:
@@ -314,6 +344,7 @@ class FileOutputs:
         for output in ended:
             output.end()
             del self._paths[output.target.name]
+        self._ended += ended
         self._common = {
             server: output for server, output in self._common.items() if output not in ended
         }

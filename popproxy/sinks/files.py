@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -25,6 +26,8 @@ from popproxy.sinks.naming import Template
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+PACKED = ".zst"
+"""What is put behind the name of a file that was set aside when it is packed."""
 
 _NAMES = 1000  # files that may be set aside within one second
 
@@ -152,6 +155,15 @@ def set_aside(path: str, descriptor: int, when: datetime) -> str | None:
     return os.path.join(directory, new)  # noqa: PTH118 -- paths are text here
 
 
+def exists(parent: int, name: str) -> bool:
+    """Tell whether a directory, given as its descriptor, has a name."""
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _names(parent: int, name: str, descriptor: int) -> bool:
     try:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -160,18 +172,25 @@ def _names(parent: int, name: str, descriptor: int) -> bool:
     return os.path.samestat(found, os.fstat(descriptor))
 
 
-def _reserve(parent: int, name: str, when: datetime) -> str:
-    """Make an empty file under the first name that is free."""
+def stem_and_suffix(name: str) -> tuple[str, str]:
+    """Split a file's name where the time is put in: `all` and `.jsonl`."""
     stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, dot, suffix = name, "", ""
+    return (stem, dot + suffix) if stem else (name, "")
+
+
+def _reserve(parent: int, name: str, when: datetime) -> str:
+    """Make an empty file under the first name that is free, also of what was packed since."""
+    stem, suffix = stem_and_suffix(name)
     moment = f"{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     for number in range(1, _NAMES + 1):
-        new = f"{stem}.{moment}{f'-{number}' if number > 1 else ''}{dot}{suffix}"
+        new = f"{stem}.{moment}{f'-{number}' if number > 1 else ''}{suffix}"
         with contextlib.suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE_FLAGS
             os.close(os.open(new, flags, FILE_MODE, dir_fd=parent))
-            return new
+            # Asked now that the name is held: before, a file could be packed in between.
+            if not exists(parent, new + PACKED):
+                return new
+            os.unlink(new, dir_fd=parent)
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
@@ -186,6 +205,40 @@ def sync_directory(path: str) -> None:
         os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def lock(descriptor: int) -> None:
+    """Take an open file for this process alone, as long as the descriptor is open (flock).
+
+    Raises:
+        OSError: Another one has it (EBUSY). That this file system knows no locks is no error.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from None
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EINVAL}:
+            raise
+
+
+def is_locked(path: str) -> bool:
+    """Tell whether a process has a file for itself; see `lock`."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
+        return False
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def readable_by_others(descriptor: int) -> bool:

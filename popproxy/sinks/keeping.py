@@ -12,6 +12,7 @@ sink's thread, in this order for each file: `opened`, then `seal` for each recor
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
@@ -27,7 +28,6 @@ INTERVAL = 1.0
 Fsync = Literal["never", "interval", "record"]
 Every = Literal["never", "hour", "day", "week", "month"]
 Closing = Literal["rotated", "ended"]
-Removal = Literal["compressed", "expired"]
 
 
 class Keeper(Protocol):
@@ -72,8 +72,8 @@ class Keeper(Protocol):
         """
         ...
 
-    def removed(self, path: str, how: Removal) -> None:
-        """Hear that a closed file is gone, or stands there compressed. Any thread may call it."""
+    def removing(self, path: str) -> None:
+        """Hear that a closed file is about to be removed for good. Any thread may call it."""
         ...
 
 
@@ -111,6 +111,7 @@ class Keeping:
         "_begun",
         "_fsync",
         "_notices",
+        "_on_aside",
         "_rotate_every",
         "_rotate_size",
         "_target",
@@ -127,6 +128,7 @@ class Keeping:
         rotate_every: Every = "never",
         fsync: Fsync = "never",
         keeper: Keeper | None = None,
+        on_aside: Callable[[], None] | None = None,
     ) -> None:
         """Take charge.
 
@@ -138,8 +140,10 @@ class Keeping:
             rotate_every: The period that a file is for; the next one's first record begins another.
             fsync: When to wait until the disk has what was written.
             keeper: Who keeps books.
+            on_aside: Called when the file was renamed.
         """
         self.keeper = keeper
+        self._on_aside = on_aside
         self._target = target
         self._notices = notices
         self._rotate_size = rotate_size
@@ -208,6 +212,8 @@ class Keeping:
         self._begun = utc_now()
         if now is not None and self.keeper is not None:
             self.keeper.set_aside(self._target.name, now)
+        if self._on_aside is not None:
+            self._on_aside()
         return True
 
     def _due(self, octets: int) -> bool:

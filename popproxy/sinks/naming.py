@@ -68,6 +68,11 @@ class Template:
         return any(found.upper() == escape for found in _ESCAPE.findall(self.text))
 
     @property
+    def uses_any(self) -> bool:
+        """Whether the template may give more than one name."""
+        return _ESCAPE.search(self.text) is not None
+
+    @property
     def per_session(self) -> bool:
         """Whether each session gets a file of its own, by `&S`."""
         return self.uses("S")

@@ -19,7 +19,13 @@ from datetime import datetime
 from typing import Protocol
 
 from popproxy.sinks.base import Notices
-from popproxy.sinks.files import open_log, readable_by_others, set_aside, sync_directory
+from popproxy.sinks.files import (
+    lock,
+    open_log,
+    readable_by_others,
+    set_aside,
+    sync_directory,
+)
 
 PATIENCE = 0.05
 """Seconds to wait for room in a pipe before other outputs get their turn."""
@@ -110,6 +116,7 @@ class FileTarget:
         "_end",
         "_inode",
         "_lines",
+        "_locked",
         "_named",
         "_notices",
         "_regular",
@@ -117,15 +124,17 @@ class FileTarget:
         "name",
     )
 
-    def __init__(self, path: str, *, lines: bool, notices: Notices) -> None:
+    def __init__(self, path: str, *, lines: bool, notices: Notices, locked: bool = False) -> None:
         """Remember the name; nothing is opened yet.
 
         Args:
             path: The path.
             lines: The format is made of lines, so that a newline may end a torn one.
             notices: Where to tell about a file that others can read.
+            locked: No other popproxy may write the file meanwhile: two would break its chain.
         """
         self.name = path
+        self._locked = locked
         self._lines = lines
         self._notices = notices
         self._descriptor: int | None = None
@@ -196,6 +205,8 @@ class FileTarget:
         descriptor = open_log(self.name)
         try:
             self._regular = _is_regular(descriptor)
+            if self._locked and self._regular:
+                lock(descriptor)
             if readable_by_others(descriptor):
                 self._notices.warn(
                     "log_readable_by_others",

@@ -23,6 +23,7 @@ from typing import IO, Final, Protocol
 
 from popproxy import importers
 from popproxy.formats import FormatError, TornError, jsonl, text
+from popproxy.formats.packed import is_packed, unpacked
 from popproxy.formats.text_reader import TITLE
 from popproxy.records import Record
 
@@ -127,7 +128,7 @@ def read(
     name = name or name_of(path)
     try:
         with ExitStack() as closing:
-            file = closing.enter_context(_open(path, name))
+            file = closing.enter_context(_unpacked(_open(path, name)))
             kind = kind or _recognised(file, name)
             if kind not in _READERS:
                 file = closing.enter_context(_seekable(file))
@@ -201,6 +202,12 @@ def _open(path: str, name: str) -> IO[bytes]:
     if Path(path).is_dir():
         raise CaptureError(name, "this is a directory: name a file in it")
     return Path(path).open("rb", buffering=_START)
+
+
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    """Give what a file holds that gzip or zstd packed, or the file itself."""
+    start = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b""
+    return unpacked(file, start) if is_packed(start) else file
 
 
 def _recognised(file: IO[bytes], name: str) -> str:

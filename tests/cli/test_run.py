@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support.proxy import Proxy, command
+from tests.support.proxy import Proxy, command, records
 from tests.support.root import only_root
 from tests.support.running import (
     AS_ROOT,
@@ -68,7 +68,7 @@ def test_p63_a_first_signal_waits_for_sessions_and_a_second_ends_them(
             with contextlib.suppress(ConnectionResetError):
                 assert client.recv(100) == b""
         assert proxy.process.wait(PATIENCE) == 0
-    last = json.loads(log.read_bytes().splitlines()[-1])
+    last = records(log)[-1]
     assert last["event"]["action"] == "session.end"
 
 
@@ -316,10 +316,8 @@ def test_the_demo_shows_the_session_and_leaves_its_logs(tmp_path: Path) -> None:
     (putty,) = (tmp_path / "logs").glob("*.log")
     assert str(putty.relative_to(tmp_path)) in result.stderr
     assert putty.read_bytes().startswith(b"=~=~=~=~=~=~=~=~=~=~=~= PuTTY log ")
-    records = [
-        json.loads(line) for line in (tmp_path / "logs" / "demo.jsonl").read_bytes().splitlines()
-    ]
-    assert records[-1]["summary"]["deletions_committed"] == 2
+    last = records(tmp_path / "logs" / "demo.jsonl")[-1]
+    assert last["summary"]["deletions_committed"] == 2
     for path in (tmp_path / "logs").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
 

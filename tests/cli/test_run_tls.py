@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from popproxy.tls.minting import AUTHORITY_LIFETIME, make_authority
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, records
 from tests.support.root import only_root
 from tests.support.running import AS_ROOT, NOWHERE, answering, connected, run, started
 from tests.support.waiting import until
@@ -104,7 +103,7 @@ def test_p32_p39_p16_what_weakens_tls_is_said_at_the_start(upstream: int, tmp_pa
         assert keys.stat().st_mode & 0o777 == 0o600
         connected(proxy.port).close()
         until(lambda: log.exists() and b"session.end" in log.read_bytes(), "the session's end")
-    first = json.loads(log.read_bytes().splitlines()[0])
+    first = records(log)[0]
     assert first["event"]["action"] == "session.start"
     assert "the keys of TLS connections are written to a file" in first["notice"]
 

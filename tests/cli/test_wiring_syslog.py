@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -18,12 +17,13 @@ from popproxy.cli.sources import read_text
 from popproxy.cli.wiring_syslog import Place, for_worker, parse, warnings, with_spool
 from popproxy.formats.syslog import FACILITIES
 from tests.support.collecting_syslog import FakeCollector, places
-from tests.support.proxy import records, wait_for_sessions_to_end
+from tests.support.proxy import records, records_in, wait_for_sessions_to_end
 from tests.support.reloading import greeting, name_behind, route, running
 from tests.support.running import AS_ROOT, run
 from tests.support.waiting import until
 
 TCP = "syslog+tcp://127.0.0.1"
+UNSEALED = "[chain]\nseal = false\n"  # so that all that is sent are records
 
 
 def configured(text: str, checked: bool = True) -> Configuration:
@@ -140,7 +140,7 @@ def test_a_reload_keeps_the_connection_of_a_collector_that_stays(tmp_path: Path)
     with FakeCollector() as collector, FakeCollector() as other, greeting(b"one") as port:
         first = f"syslog+tcp://127.0.0.1:{collector.port}"
         second = f"syslog+tcp://127.0.0.1:{other.port}"
-        text = f'[record]\njsonl = ["all.jsonl"]\nsyslog = ["{first}"]\n' + route(port)
+        text = f'[record]\njsonl = ["all.jsonl"]\nsyslog = ["{first}"]\n' + UNSEALED + route(port)
         with running(tmp_path / "x", text) as proxy:
             kept = collector.accept()  # before the first record
             name_behind(proxy.port)
@@ -192,6 +192,7 @@ def test_each_worker_sends_what_it_recorded(tmp_path: Path) -> None:
     with FakeCollector() as collector, greeting(b"one") as port:
         url = f"syslog+tcp://127.0.0.1:{collector.port}"
         text = f'[record]\njsonl = ["&W.jsonl"]\nsyslog = ["{url}"]\n[process]\nworkers = 2\n'
+        text += UNSEALED
         with running(tmp_path / "x", text + route(port)) as proxy:
             connections = [collector.accept(), collector.accept()]
             for _ in range(4):
@@ -210,7 +211,7 @@ def test_each_worker_sends_what_it_recorded(tmp_path: Path) -> None:
 def _ended(home: Path, sessions: int) -> dict[int, set[tuple[str, int]]]:
     """Give what each worker recorded, when so many sessions have ended."""
     found = {
-        number: [json.loads(line) for line in log.read_bytes().rpartition(b"\n")[0].splitlines()]
+        number: records_in(log.read_bytes().rpartition(b"\n")[0])
         for number in (1, 2)
         if (log := home / f"{number}.jsonl").exists()
     }

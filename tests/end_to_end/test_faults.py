@@ -17,7 +17,14 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.support.proxy import Proxy, Record, records, wait_for_sessions_to_end, with_action
+from tests.support.proxy import (
+    Proxy,
+    Record,
+    records,
+    records_in,
+    wait_for_sessions_to_end,
+    with_action,
+)
 from tests.support.sockets import (
     Session,
     Upstream,
@@ -93,8 +100,7 @@ def test_p64_after_sigkill_every_line_but_perhaps_the_last_parses_and_none_older
             done.append(time.monotonic())
         killed = time.monotonic()
         proxy.kill()
-    *lines, _ = (proxy.home / "log.jsonl").read_bytes().split(b"\n")
-    found = [json.loads(line) for line in lines]
+    found = records_in((proxy.home / "log.jsonl").read_bytes().rpartition(b"\n")[0])
     told = {
         record["pop3"]["arguments"]
         for record in with_action(found, "pop3.response")

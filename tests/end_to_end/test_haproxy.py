@@ -7,7 +7,6 @@ against what Dovecot says and against what is left in its maildrops.
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import pytest
 
+from tests.support.chained import verify
 from tests.support.clients import Account
 from tests.support.collecting import NO_MAIL, Collector
 from tests.support.dovecot import Dovecot
@@ -25,7 +25,7 @@ from tests.support.haproxy import EXAMPLE, HAProxy
 from tests.support.leaks import leaks
 from tests.support.mails import Mail
 from tests.support.programs import find, needs
-from tests.support.proxy import Proxy, Record, with_action
+from tests.support.proxy import Proxy, Record, records_in, with_action
 from tests.support.waiting import until
 
 How = Literal["v2", "xclient"]
@@ -87,7 +87,7 @@ class Recorded(NamedTuple):
 
 def _read(path: Path) -> list[Record]:
     """Read what a process that was killed has left, and what another appended."""
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    return records_in(path.read_bytes())
 
 
 def _recorded(found: list[Record]) -> list[Recorded]:
@@ -190,7 +190,9 @@ def test_p64_no_deletion_is_missing_from_the_records_of_a_popproxy_that_was_kill
         assert server.left(collector.user) == 0
         assert {_name(mail) for mail in collector.collected} == {str(n) for n in range(len(MAILS))}
 
-    found = [_recorded(_read(one.home / LOG)) for one in (first, second)]
+    logs = [one.home / LOG for one in (first, second)]
+    assert verify(*logs).whole, "over the kill, too"
+    found = [_recorded(_read(log)) for log in logs]
     assert all(any(session.committed for session in sessions) for sessions in found)
     recorded = [session for sessions in found for session in sessions if session.user]
     # Who the client is, as popproxy tells and as Dovecot does.

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.test_reload import Load
 from tests.support.programs import find, needs
-from tests.support.proxy import Record, wait_for_sessions_to_end, with_action
+from tests.support.proxy import Record, records_in, wait_for_sessions_to_end, with_action
 from tests.support.reloading import Reloading, greeting, name_behind, route, running
 from tests.support.waiting import PATIENCE, until
 
@@ -72,7 +72,7 @@ def read(path: Path) -> list[Record]:
     if path.suffix == ".gz":
         data = subprocess.run(["gzip", "-dc", path], capture_output=True, check=True).stdout
     assert not data or data.endswith(b"\n")
-    return [json.loads(line) for line in data.splitlines()]
+    return records_in(data)
 
 
 @needs("logrotate")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_reload import Load
-from tests.support.proxy import with_action
+from tests.support.chained import verify
+from tests.support.proxy import records, with_action
 from tests.support.reloading import greeting, route, running
 from tests.support.waiting import PATIENCE, until
 
@@ -33,7 +33,7 @@ def test_p62_full_files_are_set_aside_under_load(one: int, tmp_path: Path) -> No
         assert not load.failures
         proxy.process.terminate()
         assert proxy.process.wait(PATIENCE) == 0
-        found = [json.loads(line) for path in files() for line in path.read_bytes().splitlines()]
+        found = [record for path in files() for record in records(path)]
         assert len(with_action(found, "session.end")) == sum(load.served)
         by_session: dict[str, list[int]] = {}
         for record in found:
@@ -41,6 +41,7 @@ def test_p62_full_files_are_set_aside_under_load(one: int, tmp_path: Path) -> No
         for numbers in by_session.values():
             assert sorted(numbers) == list(range(1, len(numbers) + 1)), "all of them, once each"
         assert not with_action(found, "gap")
+        assert verify(*files()).whole
         assert all(path.read_bytes().endswith(b"\n") for path in files())
         assert all(path.stat().st_size < 2**20 for path in files()), (
             "the size, or what is written at once"

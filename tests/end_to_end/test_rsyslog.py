@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from popproxy.tools.chain_proof import Checkpoints
+from tests.support.chained import lines_of, rewrite, verify
 from tests.support.clients import Account, curl, fetchmail, python_poplib
 from tests.support.dovecot import Dovecot
 from tests.support.leaks import leaks
@@ -120,6 +122,13 @@ def test_every_record_of_real_clients_arrives_once_and_nothing_else(
     collected = (rsyslog.home / "records.jsonl").read_bytes()
     assert not leaks({"records.jsonl": collected})
     assert b"oversize" not in rsyslog.log.encode()
+    # What the file says of itself went there, too, and proves it to be the one that was written.
+    kept = Checkpoints(collected.splitlines())
+    assert kept.count >= 2
+    assert verify(home / LOG, checkpoints=kept).whole
+    rewrite(home / LOG, lines_of(home / LOG)[:-1])
+    kept = Checkpoints(collected.splitlines())
+    assert not verify(home / LOG, checkpoints=kept, open_end=True).whole
 
 
 @needs("dovecot", "rsyslogd", "lmnsd_gtls.so")

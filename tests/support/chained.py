@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from popproxy.formats.chain import START, State, follows
+from popproxy.formats.packed import open_packed
 from popproxy.formats.sealing import Sealing, Sign
 from popproxy.tools.chain_proof import Checkpoints, Keys
 from popproxy.tools.chain_set import ChainVerifier, Whole
@@ -73,7 +74,7 @@ def verify(
     """Verify files; see `ChainVerifier`."""
     held = {str(path) for path in writing}
     verifier = ChainVerifier(
-        lambda path: Path(path).open("rb"),  # noqa: SIM115 - it closes them
+        open_packed,
         being_written=held.__contains__,
         keys=keys,
         checkpoints=checkpoints,

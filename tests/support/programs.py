@@ -37,6 +37,7 @@ PACKAGES = {
     "tshark": "tshark",
     "xdotool": "xdotool",
     "Xvfb": "xvfb",
+    "zstd": "zstd",
 }
 """Program, header for C, or module of rsyslog: the Debian package that holds it."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from popproxy.formats.jsonl import is_about_file
 from tests.support.waiting import PATIENCE, until
 
 _LISTENING = re.compile(rb"listening on pop3(?:s|\+stls)?://(?:127\.0\.0\.1|\[::1\]):(\d+)")
@@ -176,10 +177,15 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def records(path: Path) -> list[Record]:
-    """Read a JSON lines file; every line must be a record."""
+    """Read the records of a JSON lines file; every line must be one, or be about the file."""
     content = path.read_bytes()
     assert not content or content.endswith(b"\n"), "the last line is incomplete"
-    return [json.loads(line) for line in content.splitlines()]
+    return records_in(content)
+
+
+def records_in(content: bytes) -> list[Record]:
+    """Read the records among JSON lines, each of which must be whole; leave out others."""
+    return [json.loads(line) for line in content.splitlines() if not is_about_file(line)]
 
 
 def with_action(found: Sequence[Record], action: str) -> list[Record]:
@@ -194,7 +200,7 @@ def wait_for_sessions_to_end(path: Path, count: int = 1) -> list[Record]:
         if not path.exists():
             return []
         complete = path.read_bytes().rpartition(b"\n")[0]
-        found = [json.loads(line) for line in complete.splitlines()]
+        found = records_in(complete)
         return found if len(with_action(found, "session.end")) >= count else []
 
     return until(look, f"{count} session.end in {path.name}")

@@ -5,7 +5,6 @@ Under TLS it runs by `config/rsyslog.conf`, the example that users copy; only pl
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ import trustme
 
 from tests.support.ports import free_ports
 from tests.support.programs import find
+from tests.support.proxy import records_in
 from tests.support.waiting import PATIENCE, until
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "rsyslog.conf"
@@ -119,7 +119,7 @@ class Rsyslog:
         """Give session and number of each record that it has written, in its order."""
         file = self.home / "records.jsonl"
         content = file.read_bytes() if file.exists() else b""
-        found = [json.loads(line) for line in content.rpartition(b"\n")[0].splitlines()]
+        found = records_in(content.rpartition(b"\n")[0])
         return [(one["session"]["id"], one["session"]["seq"]) for one in found]
 
     def stop(self) -> None:

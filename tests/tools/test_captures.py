@@ -1,12 +1,15 @@
 """Captures of any kind, and what is said of files that are none."""
 
+import gzip
 import io
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from popproxy.formats import FormatError, JsonLinesWriter, TextWriter, jsonl
 from popproxy.records import Record
@@ -34,6 +37,23 @@ def test_json_lines_and_text_give_the_same_records(tmp_path: Path) -> None:
     path.write_bytes(b"".join(writer.write(record) for record in records()) + writer.end())
     assert list(captures.read(str(CAPTURE))) == records()
     assert list(captures.read(str(path))) == records()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("name", ["session.jsonl", "session.txt"])
+def test_packed_captures_are_read_as_they_are(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "packed"
+    path.write_bytes(pack((SAMPLES / name).read_bytes()))
+    assert list(captures.read(str(path))) == records()
+
+
+def test_a_packed_capture_that_was_cut_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "packed"
+    path.write_bytes(zstandard.compress(CAPTURE.read_bytes())[:-100])
+    with pytest.raises(captures.CaptureError, match="it is damaged"):
+        list(captures.read(str(path)))
 
 
 def test_a_bundle_is_read_by_its_capture(tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+"""The files that one output writes, one after the other or side by side: their numbers and chain.
+
+A hidden file beside the logs, the *note*, remembers what the last file was, so that the chain goes
+on over restarts: `.NAME.chain`. It is written when a file is opened, before and after its first
+line is there, and when a file is closed. What a crash left behind is not in the note but in the log
+itself, at its end. A lost note costs a look through the whole log, and no more; a forged one cannot
+make a log whole that is not.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from popproxy.formats.chain import State
+from popproxy.formats.file_lines import Earlier
+from popproxy.formats.sealing import Sign
+from popproxy.sinks import tail
+from popproxy.sinks.base import Notices, explain
+from popproxy.sinks.files import FILE_MODE, open_directory
+from popproxy.sinks.naming import Template
+
+CHECKPOINT: Final = 60.0
+"""Seconds between two checkpoints, if records come."""
+_NOTE_MAX: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How JSON lines are sealed.
+
+    Attributes:
+        sign: Signs lines about files; None leaves them unsigned.
+        checkpoint: Seconds between two checkpoints, if records come.
+        on_line: Called with each line about a file that is written, by any sink's thread. May not
+            wait, and may not raise.
+    """
+
+    sign: Sign | None = None
+    checkpoint: float = CHECKPOINT
+    on_line: Callable[[str, bytes], None] | None = None
+
+
+class Note(msgspec.Struct, kw_only=True, frozen=True):
+    """What is remembered of a series.
+
+    Attributes:
+        series: The series.
+        number: Number of the file that was opened last.
+        path: Its path.
+        pending: Whether it is not known to hold its first line.
+        n: Number of the last line, if it was closed.
+        sha256: The hash of that.
+    """
+
+    series: str
+    number: int
+    path: str
+    pending: bool = False
+    n: int | None = None
+    sha256: str | None = None
+
+    @property
+    def earlier(self) -> Earlier:
+        """The file as the one behind it will name it."""
+        name = os.path.basename(self.path)  # noqa: PTH119 -- paths are text here
+        return Earlier(number=self.number, name=name, n=self.n, sha256=self.sha256)
+
+
+class Series:
+    """Numbers the files of an output. Only the sink's thread uses it.
+
+    Args:
+        template: Names the files.
+        notices: Where to tell that the note cannot be written.
+
+    Attributes:
+        id: The same for all its files, also of earlier processes.
+        single: Whether only one file at a time is written, so that the chain goes on over files.
+        last: The file that was opened last.
+    """
+
+    def __init__(self, template: Template, notices: Notices) -> None:
+        self.id = ""
+        self.single = not (template.per_session or template.per_server)
+        self.last: Earlier | None = None
+        self._number = 0
+        self._notices = notices
+        self._directory = template.fixed_directory
+        rest = template.text[len(self._directory) :].lstrip("/")
+        self._name = f".{rest.replace('/', '.')}.chain"
+
+    def load(self, path: str) -> None:
+        """Find out, before the first file is opened, what an earlier process wrote.
+
+        Args:
+            path: The file that is opened; tells what it is, should the note be lost.
+        """
+        if self.id:
+            return
+        note = self._read()
+        if note is None:
+            first, numbers = tail.file_lines(path)
+            self.id = first.file.series if first is not None else secrets.token_hex(8)
+            if first is not None:
+                note = Note(series=self.id, number=max(numbers), path=path)
+                self._number = note.number
+                self.last = _with_state(note)
+            return
+        self.id = note.series
+        number = note.number
+        if note.pending and tail.is_regular(note.path):
+            _, numbers = tail.file_lines(note.path)
+            number -= number not in numbers  # what was begun there has left nothing
+        self._number = number
+        if number:
+            self.last = _with_state(msgspec.structs.replace(note, number=number))
+
+    def reserve(self) -> int:
+        """Give the next file's number."""
+        self._number += 1
+        return self._number
+
+    def reached(self, file: Earlier) -> None:
+        """Hear how far a file has come, for the one that is opened next."""
+        if file.number == self._number:
+            self.last = file
+
+    def remember(self, number: int, path: str, *, state: State | None, pending: bool) -> None:
+        """Write the note.
+
+        Args:
+            number: The file's number.
+            path: Its path.
+            state: How far its chain came, if it is closed.
+            pending: Whether its first line is still to be written.
+        """
+        if number < self._number:
+            return  # another file was opened since
+        note = Note(
+            series=self.id,
+            number=number,
+            path=path,
+            pending=pending,
+            n=state.n if state is not None else None,
+            sha256=state.digest.hex() if state is not None else None,
+        )
+        try:
+            self._write(msgspec.json.encode(note) + b"\n")
+        except OSError as error:
+            self._notices.warn(
+                "chain_not_noted",
+                f"{self._name} cannot be written: {explain(error)}; records are sealed all the"
+                " same, but a restart may begin a new chain",
+                cause=explain(error),
+            )
+
+    def _read(self) -> Note | None:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            parent = open_directory(self._directory)
+            try:
+                descriptor = os.open(self._name, flags, dir_fd=parent)
+            finally:
+                os.close(parent)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor
+                note = msgspec.json.decode(file.read(_NOTE_MAX), type=Note)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            self._notices.warn(
+                "chain_note_unreadable",
+                f"{self._name} cannot be read; the log itself is looked through instead",
+            )
+            return None
+        return note if note.series and note.number > 0 else None
+
+    def _write(self, octets: bytes) -> None:
+        parent = open_directory(self._directory)
+        temporary = f"{self._name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(temporary, flags, FILE_MODE, dir_fd=parent)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor
+                file.write(octets)
+            os.rename(temporary, self._name, src_dir_fd=parent, dst_dir_fd=parent)
+        finally:
+            os.close(parent)
+
+
+def _with_state(note: Note) -> Earlier:
+    """Complete what a note says of a file by what the file itself says, which may be more."""
+    state = tail.last_link(note.path)
+    earlier = note.earlier
+    if state is None:
+        return earlier
+    return Earlier(number=earlier.number, name=earlier.name, n=state.n, sha256=state.digest.hex())
