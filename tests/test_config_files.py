@@ -30,6 +30,8 @@ READ_BY = {
     "logrotate.conf": "tests/end_to_end/test_logrotate.py::test_p62_logrotate_renames_under_load",
     "popproxy.service": "tests/test_config_files.py::test_systemd_has_nothing_against_the_unit",
     "popproxy.toml": "tests/cli/test_config.py::test_the_example_is_valid",
+    "prometheus-rules.yml": "tests/cli/test_status.py::test_prometheus_takes_the_examples",
+    "prometheus.yml": "tests/cli/test_status.py::test_prometheus_takes_the_examples",
     "rsyslog.conf": "tests/end_to_end/test_rsyslog.py::test_the_example_for_rsyslog_is_valid",
 }
 """A file in config/, and a test that reads it: by the file's name, or by a helper that does."""

@@ -13,6 +13,7 @@ from popproxy.cli.commands_read import diff, show
 from popproxy.cli.commands_relay import demo, run, serve
 from popproxy.cli.commands_replay import replay
 from popproxy.cli.commands_share import share, verify
+from popproxy.cli.commands_status import status
 from popproxy.cli.options import EXIT_STATUS, color_only
 
 
@@ -40,7 +41,7 @@ def popproxy() -> None:
 
 
 for _verb in (
-    run, demo, serve, show, convert, share, verify, replay, check, diff, stats, ca,
+    run, demo, serve, status, show, convert, share, verify, replay, check, diff, stats, ca,
 ):  # fmt: skip
     popproxy.add_command(_verb)
 

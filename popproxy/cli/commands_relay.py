@@ -11,6 +11,7 @@ from popproxy.cli.options import (
     OUTPUT,
     PRIVACY,
     ROUTE,
+    STATUS,
     config_file,
     display,
     given_settings,
@@ -290,6 +291,27 @@ from popproxy.cli.options_tls import tls_options
     type=float,
     metavar="SECONDS",
     help="Without a byte in either direction. Default: 600, RFC 1939's minimum.",
+)
+@setting(
+    "--status-socket",
+    setting="status.socket",
+    group=STATUS,
+    metavar="PATH",
+    help="Answer `popproxy status` at this Unix socket; only this user may ask.",
+)
+@setting(
+    "--metrics",
+    setting="status.metrics",
+    group=STATUS,
+    metavar="ADDRESS:PORT",
+    help="Give Prometheus metrics at this port of loopback, for who has the token.",
+)
+@setting(
+    "--metrics-token",
+    setting="status.metrics_token",
+    group=STATUS,
+    metavar="FILE",
+    help="Holds the token for metrics; it is made if it does not exist.",
 )
 @display()
 @config_file

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ROUTE, OUTPUT, PRIVACY = "Route", "Output", "Privacy"
 TLS_CLIENTS, TLS_SERVER = "TLS with clients", "TLS with the server"
-LIMITS, DISPLAY = "Limits and time-outs", "Display"
+LIMITS, STATUS, DISPLAY = "Limits and time-outs", "Status", "Display"
 
 EXIT_STATUS = """\
 0    done                       3    cannot listen

@@ -25,6 +25,7 @@ from popproxy.cli.errors import CommandError, ConfigurationError, Status
 from popproxy.cli.service_manager import ServiceManager
 from popproxy.cli.settings import Settings
 from popproxy.cli.sources import read_all
+from popproxy.cli.wiring_status import metrics_address
 from popproxy.diagnostics import logger
 from popproxy.privacy import Policy
 from popproxy.relay import Limits, Listener, Relay, RelayError, Route, Terms, Timeouts
@@ -91,6 +92,7 @@ class Wanted:
             policy=self.policy,
             limits=self.limits,
             timeouts=self.timeouts,
+            own=() if (address := metrics_address(self.configuration)) is None else (address,),
         )
 
 
@@ -271,6 +273,7 @@ class Reloader:
         say_listening: Callable[[Sequence[Listener]], None],
         *,
         manager: ServiceManager,
+        adopted: Callable[[Wanted], None],
         aloud: bool = True,
     ) -> None:
         """Prepare.
@@ -282,6 +285,7 @@ class Reloader:
             generations: Its outputs.
             say_listening: Tells people and programs of listeners that are new.
             manager: Is told when a reload begins and ends.
+            adopted: Called with what is in force from now on.
             aloud: Whether to say that it was done; a worker's parent does that.
         """
         self._again = again
@@ -290,6 +294,7 @@ class Reloader:
         self._generations = generations
         self._say_listening = say_listening
         self._manager = manager
+        self._adopted = adopted
         self._aloud = aloud
         self._asked = trio.Event()
 
@@ -333,6 +338,7 @@ class Reloader:
             opened = await self._relay.replace(new.terms(generation.hub))
             retired = self._generations.adopt(generation)
         self._configuration = new.configuration
+        self._adopted(new)
         if retired is not None:
             retiring.start_soon(self._generations.retire, retired, self._relay.unused)
         if new.ignored:

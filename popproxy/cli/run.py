@@ -19,7 +19,7 @@ from functools import partial
 import click
 import trio
 
-from popproxy.cli import outputs, reload, wiring_syslog, wiring_tls
+from popproxy.cli import outputs, reload, wiring_status, wiring_syslog, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.console import is_terminal
 from popproxy.cli.diagnostics import Diagnostics
@@ -35,6 +35,8 @@ from popproxy.cli.privileges import (
 )
 from popproxy.cli.reload import Reloader, Source, Wanted
 from popproxy.cli.service_manager import ServiceManager, Vitals
+from popproxy.cli.status_report import ProcessReport, process_report
+from popproxy.cli.wiring_status import Desk
 from popproxy.cli.worker import Parent
 from popproxy.diagnostics import load, on_first_use
 from popproxy.relay import (
@@ -69,6 +71,7 @@ class Plan:
         identity: The user to become once listening, if any.
         diagnostics: Where to speak.
         manager: The service manager; a worker has none.
+        desk: Answers how popproxy is.
         silent_listeners: Whether not to say where it listens.
         attended: Whether a person looks on from a terminal. SIGHUP then means that the terminal
             is gone, and ends the run; otherwise it means to open files and read settings anew.
@@ -81,6 +84,7 @@ class Plan:
     identity: Identity | None
     diagnostics: Diagnostics
     manager: ServiceManager
+    desk: Desk
     silent_listeners: bool = False
     attended: bool = False
 
@@ -116,6 +120,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         identity=identity,
         diagnostics=make_diagnostics(configuration, invocation.env),
         manager=ServiceManager.of(invocation.env) if parent is None else ServiceManager(),
+        desk=Desk(configuration, shut=parent is not None),
         # Programs read the line; a person who asked for quiet does not want it.
         silent_listeners=log.quiet and is_terminal(sys.stderr),
         attended=is_terminal(sys.stderr) or is_terminal(sys.stdout),
@@ -129,6 +134,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
             return trio.run(_serve_by_workers, plan)
         trio.run(relay, plan)
     finally:
+        plan.desk.close()
         plan.manager.close()
         plan.diagnostics.close()
     return Status.DONE
@@ -163,6 +169,7 @@ async def _serve_by_workers(plan: Plan) -> int:
         partial(_started, plan),
         partial(_say_new, plan),
         plan.manager,
+        plan.desk,
     )
     with trio.open_signal_receiver(*_signals()) as received:
         async with trio.open_nursery() as nursery:
@@ -193,15 +200,20 @@ async def relay(plan: Plan) -> None:
         plan.outputs,
         partial(_say_new, plan),
         manager=plan.manager,
+        adopted=partial(_adopted, plan),
         aloud=parent is None,
     )
-    look = partial(_vitals, relaying, plan.outputs)
+    look = partial(_vitals, plan, relaying)
+    report = partial(_report, plan, relaying, plan.manager.patience)
     with trio.CancelScope() as scope, trio.open_signal_receiver(*_signals()) as received:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey, received, stop, scope, plan, reloader)
                 nursery.start_soon(reloader.run)
                 nursery.start_soon(plan.manager.keep_told, look)
+                nursery.start_soon(
+                    plan.desk.answer, lambda: [report()], lambda: plan.manager.remarked
+                )
                 if parent is not None:
                     nursery.start_soon(_obey_parent, parent, stop, reloader)
                     nursery.start_soon(parent.keep_told, look)
@@ -221,12 +233,30 @@ async def relay(plan: Plan) -> None:
                 )
 
 
-def _vitals(relaying: Relay, generations: Generations, patience: float) -> Vitals:
+def _vitals(plan: Plan, relaying: Relay, patience: float) -> Vitals:
+    told = plan.parent is not None and wiring_status.wanted(plan.wanted.configuration)
     return Vitals(
         sessions=relaying.sessions,
-        lost=generations.lost,
-        well=not generations.stuck(patience),
+        lost=plan.outputs.lost,
+        well=not plan.outputs.stuck(patience),
+        report=_report(plan, relaying, patience) if told else None,
     )
+
+
+def _report(plan: Plan, relaying: Relay, patience: float) -> ProcessReport:
+    return process_report(
+        worker=0 if plan.parent is None else plan.parent.orders.number,
+        stuck=plan.outputs.stuck(patience),
+        sessions=relaying.sessions,
+        tally=relaying.tally,
+        lost=plan.outputs.lost,
+        routes=relaying.states,
+        outputs=plan.outputs.states,
+    )
+
+
+def _adopted(plan: Plan, wanted: Wanted) -> None:
+    plan.desk.adopt(wanted.configuration, wanted.routes)
 
 
 def _signals() -> list[signal.Signals]:
@@ -306,6 +336,7 @@ def _give_up_root(plan: Plan) -> None:
         wiring_syslog.load()
         encryption.load()  # also without TLS now: a reload may bring it
     become(plan.identity)
+    plan.desk.open()
 
 
 def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
@@ -313,6 +344,7 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
         load()
         plan.parent.say_ready()
         return
+    _adopted(plan, plan.wanted)
     said = notice(plan.wanted.policy)
     recorded = said.partition(": ")[2]
     plan.diagnostics.announce("recording", f"mail is being recorded: {recorded}", notice=said)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import trio
 
+from popproxy.cli.status_report import ProcessReport
 from popproxy.diagnostics import logger
 
 STATUS = 2.0
@@ -41,11 +42,13 @@ class Vitals:
         sessions: Sessions that are under way.
         lost: Records that were lost in this run.
         well: Whether records are being written, or could be: no sink's thread is held up.
+        report: All that it says of itself, if somebody may ask for it.
     """
 
     sessions: int
     lost: int
     well: bool
+    report: ProcessReport | None = None
 
     def __str__(self) -> str:
         sessions = "1 session" if self.sessions == 1 else f"{self.sessions} sessions"
@@ -132,9 +135,14 @@ class ServiceManager:
         """
         self._tell(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
+    @property
+    def remarked(self) -> str:
+        """What `remark` said since the last reload; empty if nothing."""
+        return self._remark
+
     def remark(self, text: str) -> None:
         """Say something behind the status line until the next reload; no names of users."""
-        self._remark = f"; {text}"
+        self._remark = text
 
     def beat(self, vitals: Vitals) -> None:
         """Say how the process is, and give a sign of life if it is well."""
@@ -144,7 +152,7 @@ class ServiceManager:
             self._waiting.popleft()
         if vitals.well and self.watchdog:
             self._send("WATCHDOG=1")
-        status = f"{vitals}{self._remark}"
+        status = f"{vitals}; {self._remark}" if self._remark else str(vitals)
         if status != self._said and self._send(f"STATUS={status}"):
             self._said = status
 

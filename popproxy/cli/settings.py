@@ -279,6 +279,21 @@ class TimeoutsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 10.0
 
 
+class StatusSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may ask how popproxy is: nobody, unless these say so."""
+
+    socket: Annotated[
+        str, Meta(description="A Unix socket that `popproxy status` asks, for this user alone.")
+    ] = ""
+    metrics: Annotated[
+        str, Meta(description="A loopback address and port where Prometheus reads metrics.")
+    ] = ""
+    metrics_token: Annotated[
+        str,
+        Meta(description="The file of the token that metrics want; made if it does not exist."),
+    ] = ""
+
+
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What popproxy says about itself, on standard error."""
 
@@ -321,6 +336,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: TlsSettings = TlsSettings()
     limits: LimitsSettings = LimitsSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
+    status: StatusSettings = StatusSettings()
     log: LogSettings = LogSettings()
     process: ProcessSettings = ProcessSettings()
 
@@ -334,6 +350,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "tls": TlsSettings,
     "limits": LimitsSettings,
     "timeouts": TimeoutsSettings,
+    "status": StatusSettings,
     "log": LogSettings,
     "process": ProcessSettings,
 }

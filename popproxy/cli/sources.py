@@ -252,7 +252,7 @@ def read_all(
 
     Args:
         env: The environment.
-        context: click's context of `popproxy run`, with its options.
+        context: click's context of `popproxy run`, with its options, or that of a verb with some.
         check: As for `popproxy.cli.config.build`.
 
     Raises:
@@ -265,6 +265,8 @@ def read_all(
     read_environment(layers, env)
     given = given_settings(context)
     read_options(layers, given)
-    params = context.params
-    read_route_options(layers, params["listen"], params["upstream"], params["allow"], given)
+    listen, upstream, allow = (
+        context.params.get(name) or () for name in ("listen", "upstream", "allow")
+    )
+    read_route_options(layers, listen, upstream, allow, given)
     return build(layers, check)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from popproxy.cli import wiring_syslog, wiring_tls
+from popproxy.cli import wiring_status, wiring_syslog, wiring_tls
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import Problem
 from popproxy.cli.settings import RecordSettings
@@ -227,6 +227,7 @@ def check(configuration: Configuration) -> Iterator[Problem]:
     yield from _outputs(configuration)
     yield from _files(configuration)
     yield from wiring_syslog.check(configuration)
+    yield from wiring_status.check(configuration)
     yield from _workers(configuration)
 
 

@@ -9,9 +9,10 @@ then. It answers when it has done so. If the parent is gone, the worker ends as 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -33,8 +34,8 @@ BEATS = 4
 """Signs of life of a worker within the time in which its parent expects one."""
 PATIENCE = 0.05
 """Seconds that a client waits for the worker whose queue it is in, before others take it."""
-_LARGEST = 1024 * 1024
-"""Octets of orders."""
+LARGEST = 1024 * 1024
+"""Octets of one message, either way."""
 DESCRIPTORS = 250
 """Descriptors in one message; Linux takes 253."""
 
@@ -98,7 +99,7 @@ def send(connection: socket.socket, orders: Orders, descriptors: Sequence[int]) 
     Raises:
         OSError: The worker is gone, or does not read.
     """
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
     data = msgspec.json.encode(orders)
     if descriptors:
         socket.send_fds(connection, [data], list(descriptors))
@@ -140,7 +141,7 @@ class Parent:
                 status=Status.USAGE,
             ) from None
         connection.set_inheritable(False)
-        data, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(connection, LARGEST, DESCRIPTORS)
         if not data:
             raise SystemExit(0)
         parent = cls(connection, msgspec.json.decode(data, type=Orders))
@@ -180,7 +181,7 @@ class Parent:
         while True:
             await trio.lowlevel.wait_readable(self.connection)
             try:
-                data, descriptors, _, _ = socket.recv_fds(self.connection, _LARGEST, DESCRIPTORS)
+                data, descriptors, _, _ = socket.recv_fds(self.connection, LARGEST, DESCRIPTORS)
             except BlockingIOError:
                 continue
             except OSError:
@@ -204,9 +205,17 @@ class Parent:
         """
         if not self.orders.beat:
             return
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
         while True:
+            vitals = look(self.orders.beat * BEATS)
             with contextlib.suppress(OSError):  # it does not read, or is gone: noticed elsewhere
-                self.connection.send(msgspec.json.encode(look(self.orders.beat * BEATS)))
+                try:
+                    self.connection.send(msgspec.json.encode(vitals))
+                except OSError as error:
+                    if error.errno != errno.EMSGSIZE:
+                        raise
+                    # Thousands of routes or outputs: a sign of life matters more.
+                    self.connection.send(msgspec.json.encode(replace(vitals, report=None)))
             await trio.sleep(self.orders.beat)
 
     async def open_listeners(self, routes: Sequence[Route], _resolve: float) -> list[Listener]:

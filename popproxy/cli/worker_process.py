@@ -13,7 +13,8 @@ import msgspec
 import trio
 
 from popproxy.cli.service_manager import Vitals
-from popproxy.cli.worker import READY, VARIABLE, Orders, send
+from popproxy.cli.status_report import ProcessReport, succeeding, without_process
+from popproxy.cli.worker import LARGEST, READY, VARIABLE, Orders, send
 from popproxy.relay import Listener
 
 _OF_THE_PARENT = frozenset(
@@ -27,8 +28,6 @@ _OF_THE_PARENT = frozenset(
     }
 )
 """Environment variables by which a service manager speaks with the process that it started."""
-_LONGEST = 1024
-"""Octets of what a worker says at once."""
 
 
 class Worker:
@@ -50,12 +49,20 @@ class Worker:
         self.ready = trio.Event()
         self.vitals = Vitals(sessions=0, lost=0, well=True)
         self._lost_before = 0  # by its earlier processes
+        self._before: ProcessReport | None = None  # what they counted
         self._well_at = 0.0
 
     @property
     def lost(self) -> int:
         """Records that it lost, whichever process it was."""
         return self._lost_before + self.vitals.lost
+
+    @property
+    def report(self) -> ProcessReport:
+        """What it says of itself, together with what its earlier processes counted."""
+        now = self.vitals.report or ProcessReport(worker=self.number)
+        serving = self.ready.is_set() and self.process is not None
+        return succeeding(self._before, msgspec.structs.replace(now, serving=serving))
 
     def silent(self) -> float:
         """Say for how many seconds there has been no sign that it serves and is well."""
@@ -113,6 +120,7 @@ class Worker:
     def ended(self) -> None:
         """Note that its process has ended."""
         self._lost_before += self.vitals.lost
+        self._before = without_process(self.report)
         self.vitals = Vitals(sessions=0, lost=0, well=True)
         self.process = self.connection = None
 
@@ -121,7 +129,7 @@ class Worker:
         while True:
             await trio.lowlevel.wait_readable(connection)
             try:
-                said = connection.recv(_LONGEST)
+                said = connection.recv(LARGEST)
             except BlockingIOError:
                 continue
             except OSError:

@@ -21,9 +21,12 @@ from functools import partial
 
 import trio
 
+from popproxy.cli import wiring_status
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.reload import Source, Wanted, read_again, refused
 from popproxy.cli.service_manager import STATUS, ServiceManager, Vitals
+from popproxy.cli.status_report import ProcessReport
+from popproxy.cli.wiring_status import Desk
 from popproxy.cli.worker import BEATS, DESCRIPTORS, Orders, orders_for
 from popproxy.cli.worker_process import Worker, end_of, refused_start
 from popproxy.diagnostics import logger
@@ -53,6 +56,7 @@ class Workers:
         started: Callable[[Sequence[Listener]], None],
         say_listening: Callable[[Sequence[Listener]], None],
         manager: ServiceManager,
+        desk: Desk,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -63,6 +67,7 @@ class Workers:
             started: Called with the listeners when all workers serve.
             say_listening: Tells people and programs of listeners that a reload brings.
             manager: The service manager.
+            desk: Answers how popproxy is.
         """
         self._source = source
         self._wanted = wanted
@@ -70,6 +75,7 @@ class Workers:
         self._started = started
         self._say_listening = say_listening
         self._manager = manager
+        self._desk = desk
         self._listeners: list[Listener] = []
         count = wanted.configuration.settings.process.workers
         self._workers = [Worker(number) for number in range(1, count + 1)]
@@ -102,6 +108,9 @@ class Workers:
                         self._started(_once(self._listeners))
                     background.start_soon(self._reload)
                     background.start_soon(self._manager.keep_told, self._vitals)
+                    background.start_soon(
+                        self._desk.answer, self._reports, lambda: self._manager.remarked
+                    )
                     await self._stopping.wait()
                     self._close(self._listeners)
                     seconds = self._wanted.timeouts.drain + PATIENCE
@@ -163,6 +172,9 @@ class Workers:
             lost=sum(worker.lost for worker in self._workers),
             well=bool(well),
         )
+
+    def _reports(self) -> list[ProcessReport]:
+        return [worker.report for worker in self._workers]
 
     async def _first(self, worker: Worker) -> None:
         """Wait until a worker serves, or has failed at its first start."""
@@ -239,7 +251,9 @@ class Workers:
             self._source.key,
             self._source.authority,
             [(routes.index(id(one.route)), one.turn) for one in listeners],
-            min(self._manager.patience / BEATS, STATUS) if self._manager.listens else 0.0,
+            min(self._manager.patience / BEATS, STATUS)
+            if self._manager.listens or wiring_status.wanted(wanted.configuration)
+            else 0.0,
         )
 
     async def _reload(self) -> None:
@@ -278,6 +292,7 @@ class Workers:
         sockets = {one.socket for one in listeners}
         gone = [one for one in self._listeners if one.socket not in sockets]
         self._listeners, self._wanted = listeners, new
+        self._desk.adopt(new.configuration, new.routes)
         self._tell_all(opened, new)
         self._close(gone)
         if new.ignored:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal
 
 from popproxy.relay.arrivals import is_among
 from popproxy.relay.loops import Address
 from popproxy.relay.settings import Limits, Network
+
+Refusal = Literal["network", "connections", "connections-per-client", "proxy-header"]
+"""Why a client is not let in: its network is not allowed; there are too many, in all or from its
+address; or a load balancer did not say who it is. This is all that there is."""
 
 
 class Refused(Exception):  # noqa: N818 - it says what the client is
@@ -15,13 +20,13 @@ class Refused(Exception):  # noqa: N818 - it says what the client is
 
     Attributes:
         cause: Why, in words that client and log may see.
-        by_number: Whether it is because there are too many, so that many refusals are likely.
+        kind: Why, in one word.
     """
 
-    def __init__(self, cause: str, *, by_number: bool = False) -> None:
+    def __init__(self, cause: str, kind: Refusal) -> None:
         super().__init__(cause)
         self.cause = cause
-        self.by_number = by_number
+        self.kind = kind
 
 
 class Admission:
@@ -50,7 +55,7 @@ class Admission:
             Refused: There are too many.
         """
         if self._total >= self.limits.connections:
-            raise Refused("too many connections, try again later", by_number=True)
+            raise Refused("too many connections, try again later", "connections")
         self._total += 1
 
     def let_go(self) -> None:
@@ -69,11 +74,11 @@ class Admission:
         """
         allow = tuple(allow)
         if allow and not is_among(client[0], allow):
-            raise Refused("clients of your network are not served here")
+            raise Refused("clients of your network are not served here", "network")
         self.hold()
         if self._by_address[client[0]] >= self.limits.connections_per_client:
             self.let_go()
-            raise Refused("too many connections from your address", by_number=True)
+            raise Refused("too many connections from your address", "connections-per-client")
         self._by_address[client[0]] += 1
 
     def leave(self, host: str) -> None:

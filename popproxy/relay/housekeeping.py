@@ -23,6 +23,11 @@ _BATCH = 256
 class Tended(Protocol):
     """What is looked after."""
 
+    @property
+    def route_name(self) -> str:
+        """The name of its route."""
+        ...
+
     def end(self, reason: str) -> None:
         """End for this reason, soon."""
         ...

@@ -10,7 +10,7 @@ import trio
 
 from popproxy.relay import diagnostics
 from popproxy.relay.accepting import hang_up
-from popproxy.relay.admission import Admission, Refused
+from popproxy.relay.admission import Admission, Refusal, Refused
 from popproxy.relay.arrivals import Arrival, arrival_of, is_among, read_header
 from popproxy.relay.binding import Listener
 from popproxy.relay.housekeeping import Housekeeper
@@ -22,6 +22,7 @@ from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.service import Service
 from popproxy.relay.session import RelaySession
 from popproxy.relay.settings import Limits, Network, Route
+from popproxy.relay.tally import Tally
 
 REFUSALS_RECORDED = 20
 """Refusals a second that are recorded: a flood of clients must not push out what is recorded of
@@ -33,6 +34,7 @@ class Reception:
 
     Attributes:
         housekeeper: Looks after their sessions.
+        tally: Counts them.
     """
 
     def __init__(self, sessions: trio.Nursery, limits: Limits) -> None:
@@ -43,6 +45,7 @@ class Reception:
             limits: How many are let in.
         """
         self.housekeeper = Housekeeper()
+        self.tally = Tally()
         self._nursery = sessions
         self._admission = Admission(limits)
         self._users: Counter[RecordHub] = Counter()  # sessions, and clients that are introduced
@@ -158,10 +161,12 @@ class Reception:
             self._admission.leave(host)
             raise
         self._use(service.hub)
+        self.tally.begun += 1
         self.housekeeper.add(session)
         session.start()
 
     def _ended(self, session: RelaySession) -> None:
+        self.tally.end(session.reason[0])
         self._leave(session.hub)
         self._admission.leave(session.client_host)
         self.housekeeper.remove(session)
@@ -175,6 +180,7 @@ class Reception:
         self, service: Service, client: socket.socket, arrival: Arrival, refused: Refused
     ) -> None:
         hang_up(client, refused.cause)
+        self.tally.refused[refused.kind] += 1
         if self._told_refusals.passes(diagnostics.now()):
             diagnostics.warn(
                 "client-refused",
@@ -185,6 +191,8 @@ class Reception:
         self._record_refusal(service, arrival, refused.cause)
 
     def _note_bad_header(self, service: Service, arrival: Arrival, bad: BadHeader) -> None:
+        kind: Refusal = "proxy-header"
+        self.tally.refused[kind] += 1
         if self._told_headers.passes(diagnostics.now()):
             diagnostics.warn(
                 "bad-proxy-header",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import trio
@@ -24,6 +25,7 @@ from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.service import Service
 from popproxy.relay.services import Terms, services_for
 from popproxy.relay.settings import Limits, Route, Timeouts
+from popproxy.relay.tally import RouteState, Tally
 from popproxy.relay.url import Url
 
 
@@ -204,6 +206,28 @@ class Relay:
     def sessions(self) -> int:
         """How many sessions are under way."""
         return 0 if self._reception is None else len(self._reception.housekeeper.sessions)
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted so far."""
+        return Tally() if self._reception is None else self._reception.tally
+
+    @property
+    def states(self) -> list[RouteState]:
+        """The listeners that are served, each with the sessions of its route."""
+        counts: Counter[str] = Counter()
+        if self._reception is not None:
+            counts.update(session.route_name for session in self._reception.housekeeper.sessions)
+        every = {place.listener.url: place for place in self._places}  # workers have several each
+        return [
+            RouteState(
+                name=place.listener.route.name,
+                listen=str(url),
+                upstream=str(place.listener.route.upstream),
+                sessions=counts[place.listener.route.name],
+            )
+            for url, place in every.items()
+        ]
 
     async def unused(self, hub: RecordHub) -> None:
         """Wait until no session, nor a client that is about to begin one, has to do with a hub.

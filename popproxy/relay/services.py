@@ -15,7 +15,7 @@ from popproxy.relay import diagnostics
 from popproxy.relay.binding import Listener
 from popproxy.relay.encryption import TlsEncryption
 from popproxy.relay.errors import RouteError
-from popproxy.relay.loops import OwnAddresses
+from popproxy.relay.loops import Address, OwnAddresses
 from popproxy.relay.notice import notice
 from popproxy.relay.record_hub import RecordHub
 from popproxy.relay.rules import Manner
@@ -35,6 +35,7 @@ class Terms:
         policy: How sessions are recorded.
         limits: How much is served at once.
         timeouts: How long things may take.
+        own: Addresses that popproxy listens on for something else: no upstream may be one (P68).
     """
 
     routes: Sequence[Route]
@@ -42,6 +43,7 @@ class Terms:
     policy: Policy
     limits: Limits
     timeouts: Timeouts
+    own: Sequence[Address] = ()
 
 
 async def services_for(terms: Terms, listeners: Sequence[Listener]) -> dict[int, Service]:
@@ -59,7 +61,7 @@ async def services_for(terms: Terms, listeners: Sequence[Listener]) -> dict[int,
         TlsSetupError: A route's settings of TLS cannot be used.
     """
     own = OwnAddresses()
-    own.listens(listener.address for listener in listeners)
+    own.listens([*(listener.address for listener in listeners), *terms.own])
     upstreams = [Upstream(route.upstream, terms.timeouts, own) for route in terms.routes]
     for route, upstream in zip(terms.routes, upstreams, strict=True):
         await _refuse_loop(route, upstream, own)

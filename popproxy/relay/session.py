@@ -109,6 +109,20 @@ class RelaySession:
         """What takes its records."""
         return self._service.hub
 
+    @property
+    def route_name(self) -> str:
+        """The name of its route."""
+        return self._service.route.name
+
+    @property
+    def reason(self) -> tuple[str, str | None]:
+        """Why it ended, or would if it ended now, and the cause in words."""
+        course = self._course
+        return course.reason or (
+            (f"{course.ended[0].value}-closed" if course.ended else "shutdown"),
+            None,
+        )
+
     def start(self) -> None:
         """Relay the session to its end. The legs get closed and the end recorded in any case."""
         self._course.spawn(self._open)
@@ -257,10 +271,7 @@ class RelaySession:
         self._end_recorded = True
         course = self._course
         observer = course.observer or self._record_start()
-        reason = course.reason
-        if reason is None:
-            reason = (f"{course.ended[0].value}-closed" if course.ended else "shutdown"), None
-        observer.finish(*reason, course.clock())
+        observer.finish(*self.reason, course.clock())
 
     def finish(self) -> None:
         """Record the end and close the legs; see `popproxy.relay.course.Owner`."""

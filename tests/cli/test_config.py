@@ -225,7 +225,7 @@ idle = nan
 """
     assert problems(text) == [
         "popproxy.toml:1: colour: there is no such section (valid are route, record, files, chain,"
-        " syslog, tls, limits, timeouts, log, process)",
+        " syslog, tls, limits, timeouts, status, log, process)",
         "popproxy.toml:2: recrod: there is no such section (did you mean record?)",
         "popproxy.toml:5: record.bdoy: there is no such setting (did you mean body?)",
         'popproxy.toml:6: record.body: expected one of "full", "headers", "none", found "ful"'

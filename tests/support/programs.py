@@ -26,6 +26,7 @@ PACKAGES = {
     "openssl": "openssl",
     "openssl/ssl.h": "libssl-dev",
     "lmnsd_gtls.so": "rsyslog-gnutls",
+    "promtool": "prometheus",
     "putty": "putty",
     "rsyslogd": "rsyslog",
     "sslsplit": "sslsplit",
