@@ -40,7 +40,7 @@ def guarded(argv: Sequence[str], env: Mapping[str, str]) -> int:
     except click.ClickException as error:
         return _usage_error(error, invocation)
     except CommandError as error:
-        show_error(error.what, error.hint, env=env, color=invocation.color)
+        _show(error.what, error.hint, invocation)
         return error.status
     except (KeyboardInterrupt, click.Abort):
         return Status.INTERRUPTED
@@ -65,8 +65,12 @@ def _usage_error(error: click.ClickException, invocation: Invocation) -> int:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint += f"Try '{error.ctx.command_path} --help'."
     what = message[:1].lower() + message[1:].rstrip(".")
-    show_error(what, hint, env=invocation.env, color=invocation.color)
+    _show(what, hint, invocation)
     return Status.USAGE
+
+
+def _show(what: str, hint: str, invocation: Invocation) -> None:
+    show_error(what, hint, env=invocation.env, color=invocation.color, form=invocation.log_format)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -82,7 +86,7 @@ def _from_group(group: BaseExceptionGroup[BaseException], invocation: Invocation
     leaves = list(_leaves(group))
     for error in leaves:
         if isinstance(error, CommandError):
-            show_error(error.what, error.hint, env=invocation.env, color=invocation.color)
+            _show(error.what, error.hint, invocation)
             return error.status
     if all(isinstance(error, KeyboardInterrupt) for error in leaves):
         return Status.INTERRUPTED
@@ -95,11 +99,10 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.
 def _defect(error: BaseException, invocation: Invocation) -> int:
     if isinstance(error, OSError) and error.errno in _NO_ROOM and not error.filename:
         # Only what a verb prints is written without a name.
-        show_error(
+        _show(
             f"the output could not be written: {error.strerror}",
             "Make room, or send it elsewhere.",
-            env=invocation.env,
-            color=invocation.color,
+            invocation,
         )
         return Status.FAILED
     frames = traceback.extract_tb(error.__traceback__)
@@ -121,10 +124,5 @@ def _defect(error: BaseException, invocation: Invocation) -> int:
         hint += "\n" + "".join(traceback.format_list(frames)).rstrip()
     else:
         hint += " With --log-level debug it says more."
-    show_error(
-        what + place,
-        hint,
-        env=invocation.env,
-        color=invocation.color,
-    )
+    _show(what + place, hint, invocation)
     return Status.FAILED

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TextIO
 
 _RED_BOLD, _DIM, _RESET = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
@@ -31,7 +33,14 @@ def wants_color(choice: str, stream: TextIO, env: Mapping[str, str]) -> bool:
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and is_terminal(stream)
 
 
-def show_error(what: str, hint: str, *, env: Mapping[str, str], color: str = "auto") -> None:
+def show_error(
+    what: str,
+    hint: str,
+    *,
+    env: Mapping[str, str],
+    color: str = "auto",
+    form: str = "console",
+) -> None:
     """Tell a person on standard error what went wrong and what to do.
 
     Args:
@@ -39,7 +48,14 @@ def show_error(what: str, hint: str, *, env: Mapping[str, str], color: str = "au
         hint: What to do next; may be empty or have several lines.
         env: The environment.
         color: As `--color` says.
+        form: As `--log-format` says.
     """
+    if form == "json":
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        told = {"event": "ended", "level": "error", "timestamp": now, "message": what}
+        with contextlib.suppress(OSError, ValueError):
+            print(json.dumps(told | ({"hint": hint} if hint else {})), file=sys.stderr)  # noqa: T201 - this is the place for it
+        return
     name, end = "popproxy: ", ""
     if wants_color(color, sys.stderr, env):
         name, end = f"{_RED_BOLD}popproxy:{_RESET} ", _RESET

@@ -42,12 +42,14 @@ class Diagnostics:
         form: For people, or one JSON object a line.
         colors: Whether to colour; decided by the caller, not guessed.
         stream: Where to write.
+        worker: The worker that speaks; 0 if popproxy serves by itself, or its parent speaks.
     """
 
     level: Level = "info"
     form: Literal["console", "json"] = "console"
     colors: bool = False
     stream: TextIO
+    worker: int = 0
     _opened: list[UnhurriedStream] = field(default_factory=list, init=False, repr=False)
 
     def announce(
@@ -72,10 +74,13 @@ class Diagnostics:
             return
         if self.form == "json":
             now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            facts = {"event": event, **facts, "level": level, "timestamp": now, "text": sentence}
-            print(json.dumps(facts), file=self.stream, flush=True)
+            told: dict[str, str | int] = {"event": event, **facts, "level": level}
+            told |= {"worker": self.worker} if self.worker else {}
+            told |= {"timestamp": now, "message": sentence}
+            print(json.dumps(told), file=self.stream, flush=True)
             return
-        text = visible(sentence)
+        text = f"worker {self.worker}: " if self.worker else ""
+        text += visible(sentence)
         if level in ("warning", "error"):
             color = {"warning": "\x1b[33m", "error": "\x1b[31m"}[level]
             text = f"{color}{level}:\x1b[0m {text}" if self.colors else f"{level}: {text}"
@@ -103,6 +108,7 @@ class Diagnostics:
                 structlog.processors.add_log_level,
                 times,
                 _without_exceptions,
+                *([self._with_worker] if self.worker else []),
                 *([] if self.form == "json" else [_for_people]),
                 renderer,
             ],
@@ -110,6 +116,10 @@ class Diagnostics:
             logger_factory=structlog.WriteLoggerFactory(file=self._unhurried()),  # type: ignore[arg-type] # only write and flush are used
             cache_logger_on_first_use=False,
         )
+
+    def _with_worker(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = self.worker
+        return event
 
     def _unhurried(self) -> UnhurriedStream | TextIO:
         """Give the stream for messages that come while traffic passes."""
@@ -152,8 +162,8 @@ def _for_people(_logger: Any, _method: str, event: EventDict) -> EventDict:
         key: visible(value) if isinstance(value, str) else value for key, value in event.items()
     }
     sentence = event.pop("message", None)
-    if sentence:
-        event["event"] = sentence
-    else:
-        event["event"] = str(event["event"]).replace("_", " ").replace("-", " ")
+    if not sentence:
+        sentence = str(event["event"]).replace("_", " ").replace("-", " ")
+    worker = event.pop("worker", 0)
+    event["event"] = f"worker {worker}: {sentence}" if worker else sentence
     return event

@@ -34,11 +34,13 @@ class Invocation:
         env: The environment.
         color: As `--color` says, once it is known.
         log_level: As `--log-level` says, once it is known.
+        log_format: As `--log-format` says, once it is known.
     """
 
     env: Mapping[str, str] = field(repr=False)
     color: str = "auto"
     log_level: str = "info"
+    log_format: str = "console"
 
 
 class SettingOption(Option):
@@ -92,6 +94,11 @@ def display(*, quiet: bool = True) -> Callable[[F], F]:
             context.obj.log_level = value
         return value
 
+    def note_format(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
+        if value and isinstance(context.obj, Invocation):
+            context.obj.log_format = value
+        return value
+
     options = [
         setting(
             "--color",
@@ -117,6 +124,8 @@ def display(*, quiet: bool = True) -> Callable[[F], F]:
             setting="log.format",
             group=DISPLAY,
             type=click.Choice(["console", "json"]),
+            is_eager=True,
+            callback=note_format,
             help="Messages for people, or one JSON object a line. Default: console.",
         ),
     ]

@@ -101,7 +101,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
     else:
         configuration = reload.read(invocation.env, context)
     log = configuration.settings.log
-    invocation.color, invocation.log_level = log.color, log.level
+    invocation.color, invocation.log_level, invocation.log_format = log.color, log.level, log.format
     identity = wanted_identity(configuration.settings.process.user)
     forbid_core_dumps()
     home = {"HOME": identity.home} if identity is not None else invocation.env
@@ -118,7 +118,9 @@ def run(invocation: Invocation, context: click.Context) -> int:
         parent=parent,
         outputs=Generations(wanted.sinks, required=wanted.required),
         identity=identity,
-        diagnostics=make_diagnostics(configuration, invocation.env),
+        diagnostics=make_diagnostics(
+            configuration, invocation.env, 0 if parent is None else parent.orders.number
+        ),
         manager=ServiceManager.of(invocation.env) if parent is None else ServiceManager(),
         desk=Desk(configuration, shut=parent is not None),
         # Programs read the line; a person who asked for quiet does not want it.
@@ -149,14 +151,24 @@ def _warn(plan: Plan, configuration: Configuration) -> None:
         plan.diagnostics.announce("root", "popproxy stays root, as asked", level="warning")
 
 
-def make_diagnostics(configuration: Configuration, env: Mapping[str, str]) -> Diagnostics:
-    """Make the place to speak to; quiet means warnings and errors."""
+def make_diagnostics(
+    configuration: Configuration, env: Mapping[str, str], worker: int = 0
+) -> Diagnostics:
+    """Make the place to speak to; quiet means warnings and errors.
+
+    Args:
+        configuration: The settings.
+        env: The environment.
+        worker: The number of this worker, if it is one.
+    """
     log = configuration.settings.log
     level = log.level
     if log.quiet and level in ("debug", "info"):
         level = "warning"
     colors = outputs.colors_of_diagnostics(configuration, env)
-    return Diagnostics(level=level, form=log.format, colors=colors, stream=sys.stderr)
+    return Diagnostics(
+        level=level, form=log.format, colors=colors, stream=sys.stderr, worker=worker
+    )
 
 
 async def _serve_by_workers(plan: Plan) -> int:

@@ -4,6 +4,8 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import structlog
@@ -11,6 +13,7 @@ import structlog
 from popproxy import diagnostics
 from popproxy.cli.diagnostics import Diagnostics
 from popproxy.sinks.base import Notices
+from tests.support.running import run
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +36,26 @@ def test_announcements_in_json_have_members() -> None:
     Diagnostics(form="json", stream=stream).announce("listening", "listening on x", url="x")
     said = json.loads(stream.getvalue())
     assert said.pop("timestamp").endswith("Z")
-    assert said == {"event": "listening", "level": "info", "text": "listening on x", "url": "x"}
+    assert said == {"event": "listening", "level": "info", "message": "listening on x", "url": "x"}
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_worker_says_which_one_it_is(form: Literal["console", "json"]) -> None:
+    stream = io.StringIO()
+    console = Diagnostics(form=form, stream=stream, worker=2)
+    console.announce("lost", "3 records were lost", level="warning")
+    console.configure()
+    structlog.get_logger("x").warning("client-refused", client="192.0.2.1")
+    structlog.get_logger("x").warning("reload-refused", message="it is wrong")
+    first, second, third = stream.getvalue().splitlines()
+    if form == "json":
+        told = [json.loads(one) for one in (first, second, third)]
+        assert [one["worker"] for one in told] == [2, 2, 2]
+        assert [one.get("message") for one in told] == ["3 records were lost", None, "it is wrong"]
+        return
+    assert first == "warning: worker 2: 3 records were lost"
+    assert "worker 2: client refused" in second
+    assert "worker 2: it is wrong" in third
 
 
 def test_some_things_are_said_whatever_the_level() -> None:
@@ -103,3 +125,13 @@ def test_structlog_is_set_up_once_before_the_first_message() -> None:
     diagnostics.logger("one")
     diagnostics.logger("two")
     assert calls == ["set up"]
+
+
+def test_a_start_that_fails_says_so_in_json_too(tmp_path: Path) -> None:
+    done = run("run", "--log-format", "json", cwd=tmp_path)
+    assert done.returncode == 2
+    (said,) = map(json.loads, done.stderr.splitlines())
+    assert (said["event"], said["level"], said["message"]) == (
+        "ended", "error", "no upstream server is named",
+    )  # fmt: skip
+    assert "popproxy run --upstream" in said["hint"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import re
@@ -72,6 +73,22 @@ def test_both_workers_serve_and_each_writes_files_of_its_own(one: int, tmp_path:
             len(with_action(records(proxy.home / f"all-{n}.jsonl"), "session.end")) for n in (1, 2)
         ]
         assert sum(counts) == sum(load.served)
+
+
+def test_messages_in_json_say_which_worker_speaks(one: int, tmp_path: Path) -> None:
+    text = RECORD + '[limits]\nconnections_per_client = 2\n[log]\nformat = "json"\n' + route(one)
+    with running(tmp_path / "x", text) as proxy:
+        clients = [greeted(proxy.port)[0] for _ in range(6)]
+        os.kill(workers_of(proxy)[0], signal.SIGKILL)
+        until(lambda: "worker-ended" in proxy.said, "the message")
+        told = [json.loads(one) for one in proxy.said.splitlines()]
+        refused = [one for one in told if one["event"] == "client-refused"]
+        assert refused
+        assert all(one["worker"] in (1, 2) for one in refused)
+        (ended,) = [one for one in told if one["event"] == "worker-ended"]
+        assert "worker" not in ended, "the parent speaks"
+        for client in clients:
+            client.close()
 
 
 def test_clients_are_dealt_out_to_workers(one: int, tmp_path: Path) -> None:
