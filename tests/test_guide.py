@@ -13,6 +13,7 @@ from popproxy.cli.commands_relay import run
 from popproxy.relay.rules import Manner
 from popproxy.relay.settings import StlsMode
 from popproxy.relay.url import LISTENER_PORTS, SCHEMES, UPSTREAM_PORTS
+from tests.support import promises
 from tests.support.guide import DRAWN, GUIDE, pages, redrawn
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,12 @@ def test_every_drawn_part_is_in_the_guide() -> None:
     together = "".join(page.read_text("utf-8") for page in pages())
     for name in DRAWN:
         assert f"<!-- drawn: {name} -->" in together
+
+
+@pytest.mark.parametrize("number", range(50, 73))
+def test_each_promise_to_who_leaves_it_alone_has_tests(number: int) -> None:
+    assert promises.UNATTENDED[number]
+    assert promises.shown().get(number), f"no test cites P{number}"
 
 
 @pytest.mark.parametrize("page", [*pages(), ROOT / "README.md"], ids=lambda page: page.stem.lower())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -171,3 +172,21 @@ async def test_a_leg_that_nobody_watches_calls_at_once() -> None:
     assert calls == ["called"]
     leg.close()
     far.close()
+
+
+def _cost(octets: int, side: Side) -> float:
+    """Give the processor time of a line that comes octet by octet."""
+    observer = an_observer(KeepingHub())
+    observer.observe(Side.SERVER, b"+OK\r\n", 0)
+    line = b"NOOP " + b"x" * (octets - 7) + b"\r\n"
+    began = time.process_time()
+    for place in range(octets):
+        observer.observe(side, line[place : place + 1], place)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("side", Side)
+def test_p51_a_line_that_comes_octet_by_octet_costs_linear_time(side: Side) -> None:
+    """What is four times as long costs four times as much, and not sixteen times."""
+    short, long = _cost(1 << 16, side), _cost(1 << 18, side)
+    assert long < 9 * short

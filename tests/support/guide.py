@@ -11,6 +11,7 @@ from pathlib import Path
 
 from popproxy.pop3.diagram import command_table, findings_table, state_diagram
 from popproxy.tools.filter_fields import FIELDS
+from tests.support import promises
 
 GUIDE = Path(__file__).parents[2] / "popproxy" / "guide"
 
@@ -29,6 +30,7 @@ DRAWN: dict[str, Callable[[], str]] = {
     "commands": command_table,
     "findings": findings_table,
     "filters": _filters,
+    "promises": promises.table,
 }
 
 _BLOCK = re.compile(r"(<!-- drawn: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

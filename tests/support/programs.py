@@ -30,6 +30,7 @@ PACKAGES = {
     "putty": "putty",
     "rsyslogd": "rsyslog",
     "sslsplit": "sslsplit",
+    "strace": "strace",
     "stdio.h": "libc6-dev",
     "systemd-analyze": "systemd",
     "tcpdump": "tcpdump",
