@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.endurance.__main__ import main
 from tests.endurance.disk import disk
 from tests.endurance.kill import kill
+from tests.endurance.million import million
 from tests.endurance.rig import Outcome
 from tests.endurance.soak import soak
 from tests.endurance.storm import holes, resets, storm
@@ -44,6 +45,12 @@ def test_p53_p58_p60_who_never_answers_or_reads_holds_little_and_no_other_up(
 @only_root
 def test_p61_a_disk_that_is_full_again_and_again_costs_what_is_told(tmp_path: Path) -> None:
     held(disk(tmp_path, times=2, seconds=1))
+
+
+def test_many_records_verify_in_little_memory_and_the_one_that_is_missing_is_named(
+    tmp_path: Path,
+) -> None:
+    held(million(tmp_path, records=20_000))
 
 
 def test_a_figure_that_is_wrong_is_a_failure() -> None:

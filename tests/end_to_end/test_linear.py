@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -13,21 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.endurance.rig import processor_time
 from tests.support.ports import free_ports
 from tests.support.proxy import Proxy
 from tests.support.sockets import Upstream, receive
 from tests.support.waiting import until
 
 MIB = 1 << 20
-TICKS = os.sysconf("SC_CLK_TCK")
 ABOVE = 1.0
 """Seconds of processor time that popproxy may take beyond a relay that looks at nothing."""
-
-
-def processor_time(pid: int) -> float:
-    """Give the seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 @contextlib.contextmanager

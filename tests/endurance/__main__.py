@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.benchmarks.processes import allow_many_files
 from tests.endurance.disk import disk
 from tests.endurance.kill import kill
+from tests.endurance.million import million
 from tests.endurance.rig import Outcome
 from tests.endurance.soak import soak
 from tests.endurance.storm import holes, resets, storm
@@ -39,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("disk", help="a disk that is full again and again; for root")
     one.add_argument("--times", type=int, default=20)
     one.add_argument("--seconds", type=float, default=3)
+    one = verbs.add_parser("verify", help="popproxy verify --chain over many records")
+    one.add_argument("--records", type=int, default=1_000_000)
     return parser
 
 
@@ -52,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
         "storm": lambda folder: storm(folder, given.connections, given.seconds),
         "resets": lambda folder: resets(folder, given.times),
         "holes": lambda folder: holes(folder, given.clients),
+        "verify": lambda folder: million(folder, given.records),
         "disk": lambda folder: disk(folder, given.times, given.seconds),
     }
     with tempfile.TemporaryDirectory(prefix="popproxy-endurance-") as made:

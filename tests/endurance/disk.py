@@ -15,8 +15,8 @@ import trio
 from tests.endurance.rig import SESSION, Outcome, converse, serving, settled_in, verify
 from tests.support.proxy import Proxy
 
-_SIZE = 64 << 20
-"""Octets of the disk."""
+_SIZE = 192 << 20
+"""Octets of the disk; more than all that is recorded, or there is no room for the end."""
 
 
 @contextmanager

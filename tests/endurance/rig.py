@@ -6,6 +6,7 @@ server accepts whatever it is told: what is tested is the proxy.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -195,6 +196,12 @@ class Vital:
         """Look."""
         descriptors = len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir()))
         return cls(proxy.memory(), descriptors)
+
+
+def processor_time(pid: int) -> float:
+    """Give the seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def settled_in(proxy: Proxy, logs: Path | None = None) -> Vital:

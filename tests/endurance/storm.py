@@ -20,6 +20,7 @@ from tests.endurance.rig import (
     Vital,
     connected,
     converse,
+    processor_time,
     serving,
     settled_in,
     written,
@@ -192,7 +193,7 @@ def holes(folder: Path, clients: int) -> Outcome:
                         said = await client.line()
                         told += said.startswith(b"-ERR [SYS/TEMP]")
 
-            before = Vital.of(proxy)
+            before = await settled_in(proxy)
             began = trio.current_time()
             async with trio.open_nursery() as nursery:
                 for _ in range(clients):
@@ -245,12 +246,11 @@ async def _deaf(port: int, clients: int) -> AsyncIterator[None]:
 
 
 async def _steady(proxy: Proxy) -> Vital:
-    """Look when memory does not change any more."""
-    last = Vital.of(proxy)
+    """Look when popproxy has read all that could be sent, and has nothing to do any more."""
+    spent = processor_time(proxy.process.pid)
     for _ in range(100):
         await trio.sleep(0.3)
-        now = Vital.of(proxy)
-        if abs(now.memory - last.memory) < 64 * 1024:
+        earlier, spent = spent, processor_time(proxy.process.pid)
+        if spent - earlier < 0.02:
             break
-        last = now
-    return now
+    return Vital.of(proxy)
