@@ -177,7 +177,7 @@ from popproxy.cli.options_tls import tls_options
     group=OUTPUT,
     type=int,
     metavar="DAYS",
-    help="Remove files that were set aside after so many days; 0 for never. Default: 0.",
+    help="Remove closed files after so many days; 0 for never. Default: 0.",
 )
 @setting(
     "--keep-size",
@@ -192,7 +192,7 @@ from popproxy.cli.options_tls import tls_options
     setting="files.compress",
     group=OUTPUT,
     default=None,
-    help="Pack files that were set aside by zstd; all verbs read them. Default: no-compress.",
+    help="Pack closed files by zstd; all verbs read them. Default: no-compress.",
 )
 @setting(
     "--fsync",

@@ -157,17 +157,17 @@ class FilesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "never"
     keep_days: Annotated[
         int,
-        Meta(ge=0, description="Days after which a file that was set aside is removed; 0: never."),
+        Meta(ge=0, description="Days after which a closed file is removed; 0: never."),
     ] = 0
     keep_size: Annotated[
         int,
         Meta(
             ge=0,
-            description="Octets that the files of an output may have together; the oldest that were"
-            " set aside go first. 0: any number.",
+            description="Octets that the files of an output may have together; the oldest closed"
+            " ones go first. 0: any number.",
         ),
     ] = 0
-    compress: Annotated[bool, Meta(description="Pack files that were set aside, by zstd.")] = False
+    compress: Annotated[bool, Meta(description="Pack closed files, by zstd.")] = False
     fsync: Annotated[
         Literal["never", "interval", "record"],
         Meta(description="When to wait until the disk has what was written; interval: a second."),

@@ -138,7 +138,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         f"{sum(one.sessions for one in report.processes):,} now,"
         f" {sum(one.begun for one in report.processes):,} begun, {_told(ended, 'ended')}",
     )
-    yield "refused", _told(refused, "clients")
+    yield "refused", _told(refused, "client" if sum(refused.values()) == 1 else "clients")
     yield from _named("listening", (_route(route) for route in _routes(report.processes)))
     yield from _named(
         "outputs",

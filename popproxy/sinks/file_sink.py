@@ -91,7 +91,7 @@ class FileSink(QueuedSink):
                 before a record counts as written.
             make_keeper: Makes who keeps books of an output's files, for its path; called in the
                 sink's thread.
-            retention: What becomes of files that were set aside.
+            retention: What becomes of files that are closed.
             gather: Seconds to gather records for before they are written.
             retry: Seconds between two attempts at a file that cannot be written.
             on_notice: Called with a sentence for people, in the sink's thread.
@@ -107,22 +107,28 @@ class FileSink(QueuedSink):
 
         shared = kind != "putty" and not self._template.per_session
         locked = make_keeper is not None or retention.compress
-        self._caretakers: dict[str, Caretaker] = {}
+        self._caretaker: Caretaker | None = None
+        self._looked_after = False
+        keepers: list[Keeper] = []  # the last one, which hears what is removed
 
-        def look_after(path: str, keeper: Keeper | None) -> Callable[[], None] | None:
-            if not (shared and retention.wanted):
-                return None
-            removing = keeper.removing if keeper is not None else None
-            if path in self._caretakers:
-                self._caretakers[path].end()
-            caretaker = Caretaker(path, retention, notices, removing)
-            self._caretakers[path] = caretaker
-            caretaker.wake()
-            return caretaker.wake
+        def removing(path: str) -> None:
+            for keeper in keepers:
+                keeper.removing(path)
+
+        if retention.wanted:
+            self._caretaker = Caretaker(
+                self._template, retention, notices, shared=shared, on_removal=removing
+            )
 
         def make_output(path: str, on_lost: Callable[[Record], None]) -> Output:
             target = FileTarget(path, lines=kind in _LINES, notices=notices, locked=locked)
             keeper = make_keeper(path) if make_keeper is not None else None
+            if keeper is not None:
+                keepers[:] = [keeper]
+            wake = self._caretaker.wake if self._caretaker is not None else None
+            if wake is not None and not self._looked_after:
+                self._looked_after = True
+                wake()
             keeping = Keeping(
                 target,
                 notices,
@@ -130,7 +136,7 @@ class FileSink(QueuedSink):
                 rotate_every=rotate_every if shared else "never",
                 fsync=fsync,
                 keeper=keeper,
-                on_aside=look_after(path, keeper),
+                on_aside=wake,
             )
             return Output(target, make_writer, notices=notices, on_lost=on_lost, keeping=keeping)
 
@@ -159,8 +165,8 @@ class FileSink(QueuedSink):
 
     async def close(self, deadline: float) -> None:
         """See `QueuedSink.close`."""
-        for caretaker in self._caretakers.values():
-            caretaker.end()
+        if self._caretaker is not None:
+            self._caretaker.end()
         await super().close(deadline)
 
 

@@ -95,6 +95,16 @@ class Template:
             return directory
         return "/".join(fixed) or ("/" if directory.startswith("/") else "")
 
+    @property
+    def dated(self) -> bool:
+        """Whether files have different names at different times."""
+        return any(self.uses(escape) for escape in "YMDT")
+
+    def patterns(self) -> list[str]:
+        """Give a regular expression for each component below `fixed_directory`, the name last."""
+        rest = self.text[len(self.fixed_directory) :].lstrip("/")
+        return [_pattern(component) for component in rest.split("/")]
+
     def expand(self, *, when: datetime, host: str, port: int, session_id: str) -> str:
         """Give the path for one moment and session.
 
@@ -115,6 +125,22 @@ class Template:
             "&": "&",
         }
         return _ESCAPE.sub(lambda found: values[found[1].upper()], self.text)
+
+
+_VALUES = {
+    "Y": r"\d{4}", "M": r"\d\d", "D": r"\d\d", "T": r"\d{6}", "P": r"\d{1,5}",
+    "H": r"[A-Za-z0-9_-][A-Za-z0-9._-]*?", "S": r"[A-Za-z0-9_-][A-Za-z0-9._-]*?", "&": "&",
+}  # fmt: skip
+"""What stands in a name for each escape; as little as will do, as more may stand behind it."""
+
+
+def _pattern(text: str) -> str:
+    """Give a regular expression for what a part of a template stands for."""
+    literal = re.split(_ESCAPE.pattern, text, flags=re.IGNORECASE)
+    return "".join(
+        _VALUES[part.upper()] if place % 2 else re.escape(part)
+        for place, part in enumerate(literal)
+    )
 
 
 def expand(template: str, *, when: datetime, host: str, port: int, session_id: str) -> str:

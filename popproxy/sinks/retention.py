@@ -1,8 +1,10 @@
-"""What becomes of files that were set aside: packed by zstd, and removed when their time is over.
+"""What becomes of files that are closed: packed by zstd, and removed when their time is over.
 
-Only files that popproxy set aside itself are touched: `NAME.20261127T180000Z.jsonl` and the like,
-beside the file that is being written, and the same with `.zst`. A thread of its own looks after
-them, since packing takes long: neither the loop nor what writes records waits for it.
+Only files are touched that have names as popproxy gives them: those that were set aside,
+`NAME.20261127T180000Z.jsonl` and the like, and, where a template has the session's id or a date,
+all that it stands for; each also with `.zst`. A file that is being written, or was an hour ago, is
+left alone. A thread of its own looks after them, since packing takes long: neither the loop nor
+what writes records waits for it.
 
 A packed file is written under a hidden name, is on the disk before it gets its own, and only then
 the original goes. So an interruption costs nothing: the hidden file is removed the next time. No
@@ -14,44 +16,36 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import IO, Final, NamedTuple
+from datetime import timedelta
+from typing import IO, Final
 
 from popproxy.formats.packed import open_packed
 from popproxy.sinks.base import Notices, explain
-from popproxy.sinks.files import (
-    FILE_MODE,
-    PACKED,
-    exists,
-    is_locked,
-    open_directory,
-    stem_and_suffix,
-)
+from popproxy.sinks.closed_files import UNFINISHED, ClosedFiles, opened
+from popproxy.sinks.files import FILE_MODE, PACKED, exists, is_locked
 from popproxy.sinks.keeping import utc_now
+from popproxy.sinks.naming import Template
 
 INTERVAL: Final = 3600.0
 """Seconds between two looks, if nothing was set aside."""
 SOON: Final = 1.0
 """Seconds until another look at a file that was still being written."""
 _PIECE: Final = 256 * 1024
-_RESERVED: Final = timedelta(hours=1)  # an empty file this old is no name that is being taken
-_UNFINISHED: Final = f"{PACKED}.new"
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long files that were set aside are kept, and how.
+    """How long closed files are kept, and how.
 
     Attributes:
-        keep_days: Days after which one is removed, by the time in its name; 0 for never.
-        keep_size: Octets that they may have together, with the one that is written; the oldest go
+        keep_days: Days after which one is removed, by the time at which it was set aside, or else
+            changed last; 0 for never.
+        keep_size: Octets that they may have together, with those that are written; the oldest go
             first. 0 for any number.
         compress: Whether they are packed.
     """
@@ -66,37 +60,28 @@ class Retention:
         return bool(self.keep_days or self.keep_size or self.compress)
 
 
-class _Aside(NamedTuple):
-    """A file that was set aside; sorts by age."""
-
-    when: datetime
-    number: int
-    name: str
-    size: int
-
-
 class Caretaker:
-    """Looks after the files that one output set aside.
+    """Looks after the files of one sink.
 
     Args:
-        path: The file that is written.
-        retention: What is to become of the others.
+        template: Names the files.
+        retention: What is to become of them.
         notices: Where to tell of trouble.
+        shared: Whether sessions share a file; else each has its own.
         on_removal: Called with the path of a file that is about to be removed for good.
     """
 
     def __init__(
         self,
-        path: str,
+        template: Template,
         retention: Retention,
         notices: Notices,
+        *,
+        shared: bool = True,
         on_removal: Callable[[str], None] | None = None,
     ) -> None:
-        self._directory, self._name = os.path.split(path)
-        stem, suffix = stem_and_suffix(self._name)
-        self._pattern = re.compile(
-            re.escape(stem) + r"\.(\d{8}T\d{6}Z)(?:-(\d{1,4}))?" + re.escape(suffix) + r"(\.zst)?"
-        )
+        self._files = ClosedFiles(template, shared=shared)
+        self._what = template.text.rpartition("/")[2]
         self._retention = retention
         self._notices = notices
         self._on_removal = on_removal
@@ -140,14 +125,14 @@ class Caretaker:
                 pause = INTERVAL
                 self._notices.warn(
                     "retention_defect",
-                    f"{self._name}: a defect in popproxy ({type(error).__name__}) keeps files that"
+                    f"{self._what}: a defect in popproxy ({type(error).__name__}) keeps files that"
                     " were set aside from being looked after; please report it",
                 )
 
     def _warn(self, error: OSError) -> None:
         self._notices.warn(
             "retention_trouble",
-            f"files that {self._name} left cannot be packed or removed: {explain(error)}; they"
+            f"files that {self._what} left cannot be packed or removed: {explain(error)}; they"
             " stay, and it is tried again",
             cause=explain(error),
         )
@@ -156,71 +141,37 @@ class Caretaker:
         """Pack and remove what is due.
 
         Returns:
-            False if a file is still being written.
+            False if a file that was set aside is still being written.
 
         Raises:
             OSError: Something could not be done; the rest was.
         """
-        parent = open_directory(self._directory)
-        try:
-            trouble = self._clean(parent)
-            done = True
-            if self._retention.compress:
-                for aside in self._asides(parent):
-                    if aside.name.endswith(PACKED):
-                        continue
-                    if is_locked(self._path(aside.name)):
-                        done = False
-                        continue
-                    try:
-                        self._pack(parent, aside.name)
-                    except OSError as error:
-                        trouble = trouble or error
-            trouble = self._expire(parent) or trouble
-        finally:
-            os.close(parent)
+        trouble = None
+        done = True
+        for closed in self._files.find(clean=True) if self._retention.compress else ():
+            if not closed.free or closed.name.endswith(PACKED):
+                continue
+            if is_locked(closed.path):
+                done = False
+                continue
+            try:
+                with opened(closed.folder) as parent:
+                    self._pack(parent, closed.name, closed.path)
+            except OSError as error:
+                trouble = trouble or error
+        trouble = self._expire() or trouble
         if trouble is not None:
             raise trouble
         return done
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._directory, name)  # noqa: PTH118 -- paths are text here
-
-    def _asides(self, parent: int) -> list[_Aside]:
-        """List the files, the oldest first."""
-        found = []
-        for name in os.listdir(parent):
-            match = self._pattern.fullmatch(name)
-            if match is None:
-                continue
-            with contextlib.suppress(OSError, ValueError):
-                when = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-                status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-                taken = status.st_size or when < utc_now() - _RESERVED
-                if stat.S_ISREG(status.st_mode) and taken:
-                    found.append(_Aside(when, int(match[2] or 1), name, status.st_size))
-        return sorted(found)
-
-    def _clean(self, parent: int) -> OSError | None:
-        """Remove what an interrupted run left."""
-        trouble = None
-        for name in os.listdir(parent):
-            original = name.removesuffix(_UNFINISHED).removeprefix(".")
-            if name == f".{original}{_UNFINISHED}" and self._pattern.fullmatch(original):
-                try:
-                    os.unlink(name, dir_fd=parent)
-                except OSError as error:
-                    trouble = error
-        return trouble
-
-    def _pack(self, parent: int, name: str) -> None:
+    def _pack(self, parent: int, name: str, path: str) -> None:
         """Pack a file; its time of change stays."""
-        unfinished, packed = f".{name}{_UNFINISHED}", f"{name}{PACKED}"
+        unfinished, packed = f".{name}{UNFINISHED}", f"{name}{PACKED}"
         source = os.open(name, _READ, dir_fd=parent)
         with open(source, "rb") as file:  # noqa: PTH123 -- a descriptor
             status = os.fstat(source)
             if exists(parent, packed):  # popproxy was killed before the original was removed
-                if not _same(file, self._path(packed)):
+                if not _same(file, path + PACKED):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), packed)
             else:
                 target = os.open(unfinished, _MAKE, FILE_MODE, dir_fd=parent)
@@ -254,26 +205,25 @@ class Caretaker:
             packed.flush()
             os.fsync(target)
 
-    def _expire(self, parent: int) -> OSError | None:
+    def _expire(self) -> OSError | None:
         retention, trouble = self._retention, None
-        asides = self._asides(parent)
+        if not (retention.keep_days or retention.keep_size):
+            return None
+        every = self._files.find()
         over = 0
         if retention.keep_size:
-            over = sum(aside.size for aside in asides) - retention.keep_size
-            with contextlib.suppress(OSError):
-                over += os.stat(self._name, dir_fd=parent, follow_symlinks=False).st_size
+            over = sum(closed.size for closed in every) - retention.keep_size
         before = utc_now() - timedelta(days=retention.keep_days)
-        for aside in asides:
-            old = retention.keep_days and aside.when < before
-            if not old and over <= 0:
-                continue
-            if is_locked(self._path(aside.name)):
+        for closed in every:
+            old = retention.keep_days and closed.when < before
+            if not closed.free or not (old or over > 0) or is_locked(closed.path):
                 continue
             try:
                 if self._on_removal is not None:
-                    self._on_removal(self._path(aside.name))
-                os.unlink(aside.name, dir_fd=parent)
-                over -= aside.size
+                    self._on_removal(closed.path)
+                with opened(closed.folder) as parent:
+                    os.unlink(closed.name, dir_fd=parent)
+                over -= closed.size
             except OSError as error:
                 trouble = error
         return trouble

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -55,7 +54,6 @@ class Seal:
         "_opening",
         "_path",
         "_previous",
-        "_removed",
         "_reserved",
         "_sealing",
         "_series",
@@ -82,7 +80,6 @@ class Seal:
         self._ended = False
         self._lines: list[tuple[str, bytes]] = []  # about the file, made and not yet written
         self._due = 0.0
-        self._removed: deque[Earlier] = deque()  # files of which no line tells yet
         self._telling: list[Earlier] = []  # files of which a line tells that is not yet written
 
     def opened(self, path: str, size: int) -> bytes:
@@ -91,7 +88,7 @@ class Seal:
         series.load(path)
         self._path = path
         self._lines.clear()
-        self._removed.extendleft(reversed(self._telling))
+        self._series.removed.extendleft(reversed(self._telling))
         self._telling.clear()
         self._closing = False
         self._reserved = self._reserved or series.reserve()
@@ -132,10 +129,11 @@ class Seal:
         if sealing is None or not octets:
             return octets
         sealed = sealing.record(octets)
-        while self._removed:
-            line = sealing.removed(utc_now(), self._removed[0], "expired")
-            sealed += self._about(REMOVED, line)
-            self._telling.append(self._removed.popleft())
+        removed = self._series.removed
+        while removed:
+            file = removed.popleft()  # the sink's thread alone takes them
+            sealed += self._about(REMOVED, sealing.removed(utc_now(), file, "expired"))
+            self._telling.append(file)
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + self._chain.checkpoint
             sealed += self._about(CHECKPOINT, sealing.checkpoint(utc_now()))
@@ -184,4 +182,5 @@ class Seal:
         """See `Keeper.removing`: the chain tells of it behind the next record."""
         name = os.path.basename(path)  # noqa: PTH119 -- paths are text here
         _, numbers = tail.file_lines(path)
-        self._removed.extend(Earlier(number=number, name=name) for number in sorted(numbers))
+        removed = (Earlier(number=number, name=name) for number in sorted(numbers))
+        self._series.removed.extend(removed)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -83,12 +84,14 @@ class Series:
         id: The same for all its files, also of earlier processes.
         single: Whether only one file at a time is written, so that the chain goes on over files.
         last: The file that was opened last.
+        removed: Files that were removed for good, of which no line tells yet; any thread adds.
     """
 
     def __init__(self, template: Template, notices: Notices) -> None:
         self.id = ""
         self.single = not (template.per_session or template.per_server)
         self.last: Earlier | None = None
+        self.removed: deque[Earlier] = deque()
         self._number = 0
         self._notices = notices
         self._directory = template.fixed_directory

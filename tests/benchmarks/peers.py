@@ -184,6 +184,7 @@ PEERS = (
         one_process=False,
         up="listening on",
     ),
+    Peer(name="popproxy-unsealed", program=OWN, command=_popproxy("--no-seal"), tls=True),
     Peer(name="haproxy", program="haproxy", command=_haproxy, tls=True),
     Peer(name="nginx", program="nginx", command=_nginx),
     Peer(name="socat", program="socat", command=_socat, one_process=False),

@@ -470,7 +470,7 @@ def test_a_person_reads_it() -> None:
         "settings      /etc/popproxy/config.toml, read 2026-11-28 11:00:00 UTC\n"
         "workers       1 of 1 serve\n"
         "sessions      2 now, 12 begun, 10 ended (client-closed 10)\n"
-        "refused       1 clients (network 1)\n"
+        "refused       1 client (network 1)\n"
         "listening     pop3s://192.0.2.1:995 for pop3s://pop.example, 2 sessions\n"
         "outputs       worker 1: --jsonl all.jsonl: writing, 1,200 records written, 3 waiting\n"
         "certificates  local authority: until 2027-02-01 (65 days), /a\n"

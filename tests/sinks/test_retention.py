@@ -6,14 +6,15 @@ import errno
 import os
 import subprocess
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from popproxy.formats.packed import open_packed
-from popproxy.sinks import FileSink, retention
+from popproxy.sinks import FileSink, closed_files, retention
 from popproxy.sinks.base import Notices
+from popproxy.sinks.naming import Template
 from popproxy.sinks.retention import Caretaker, Retention
 from popproxy.sinks.seal import seals
 from popproxy.sinks.series import Chain
@@ -31,6 +32,7 @@ FRESH = "all.20261128T110000Z.jsonl"
 @pytest.fixture(autouse=True)
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "utc_now", lambda: NOW)
+    monkeypatch.setattr(closed_files, "utc_now", lambda: NOW)
 
 
 def made(folder: Path, *names: str, octets: int = 1000) -> None:
@@ -40,7 +42,7 @@ def made(folder: Path, *names: str, octets: int = 1000) -> None:
 
 def look(folder: Path, wanted: Retention, told: list[str] | None = None) -> bool:
     notices = Notices("--jsonl all.jsonl", None if told is None else told.append)
-    return Caretaker(str(folder / "all.jsonl"), wanted, notices).look()
+    return Caretaker(Template(str(folder / "all.jsonl")), wanted, notices).look()
 
 
 def names(folder: Path) -> set[str]:
@@ -147,6 +149,7 @@ def test_p61_a_full_disk_leaves_the_original(
     assert names(tmp_path) == {"all.jsonl", OLD, OLDER}
     monkeypatch.undo()
     monkeypatch.setattr(retention, "utc_now", lambda: NOW)
+    monkeypatch.setattr(closed_files, "utc_now", lambda: NOW)
     assert look(tmp_path, Retention(compress=True))
     assert names(tmp_path) == {"all.jsonl", f"{OLD}.zst", f"{OLDER}.zst"}
 
@@ -158,7 +161,7 @@ def test_p61_trouble_is_told_and_the_caretaker_goes_on(
     told: list[str] = []
     monkeypatch.setattr(retention, "INTERVAL", 0.001)
     caretaker = Caretaker(
-        str(tmp_path / "all.jsonl"),
+        Template(str(tmp_path / "all.jsonl")),
         Retention(compress=True),
         Notices("--jsonl all.jsonl", told.append),
     )
@@ -169,6 +172,104 @@ def test_p61_trouble_is_told_and_the_caretaker_goes_on(
     (tmp_path / f"{OLD}.zst").rmdir()
     until(lambda: names(tmp_path) == {f"{OLD}.zst"}, "another look")
     caretaker.end()
+
+
+def session_files(top: Path, template: str, wanted: Retention, *, shared: bool = False) -> None:
+    notices = Notices("--putty", None)
+    Caretaker(Template(f"{top}/{template}"), wanted, notices, shared=shared).look()
+
+
+def aged(path: Path, days: float, octets: int = 1000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * octets)
+    when = (NOW - timedelta(days=days)).timestamp()
+    os.utime(path, (when, when))
+
+
+def below(top: Path) -> set[str]:
+    return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
+
+
+def test_p62_files_of_single_sessions_are_looked_after_when_nobody_writes_them(
+    tmp_path: Path,
+) -> None:
+    for day in (1, 2, 3, 20, 40):
+        aged(tmp_path / f"202611{day:02}-120000-20261101t120000-abc000{day % 10}.log", 41 - day)
+    aged(tmp_path / "20261128-115959-20261128t115959-abc0009.log", 0.01)
+    aged(tmp_path / "notes.log", 100)
+    aged(tmp_path / "20261101-120000.log", 100)
+    template = "&Y&M&D-&T-&S.log"
+    session_files(tmp_path, template, Retention(keep_days=30))
+    left = below(tmp_path)
+    assert {"notes.log", "20261101-120000.log"} <= left, "these are not ours"
+    assert sorted(left)[1:] == [
+        "20261120-120000-20261101t120000-abc0000.log",
+        "20261128-115959-20261128t115959-abc0009.log",
+        "20261140-120000-20261101t120000-abc0000.log",
+        "notes.log",
+    ]
+    session_files(tmp_path, template, Retention(compress=True))
+    assert sorted(below(tmp_path))[1:] == [
+        "20261120-120000-20261101t120000-abc0000.log.zst",
+        "20261128-115959-20261128t115959-abc0009.log",
+        "20261140-120000-20261101t120000-abc0000.log.zst",
+        "notes.log",
+    ], "what was written within the hour is left alone"
+    session_files(tmp_path, template, Retention(keep_size=1))
+    assert sorted(below(tmp_path))[1:] == [
+        "20261128-115959-20261128t115959-abc0009.log",
+        "notes.log",
+    ]
+
+
+def test_p62_folders_that_have_a_date_are_looked_through(tmp_path: Path) -> None:
+    aged(tmp_path / "2026/10/mail.example-s1.log", 40)
+    aged(tmp_path / "2026/11/mail.example-s2.log", 2)
+    aged(tmp_path / "2026/old/mail.example-s3.log", 40)
+    (tmp_path / "2025").symlink_to(tmp_path / "2026")
+    session_files(tmp_path, "&Y/&M/&H-&S.log", Retention(keep_days=30))
+    assert below(tmp_path) == {"2026/11/mail.example-s2.log", "2026/old/mail.example-s3.log"}
+
+
+def test_p62_a_file_that_servers_share_goes_on_and_what_was_set_aside_of_it_goes(
+    tmp_path: Path,
+) -> None:
+    aged(tmp_path / "mail.example.jsonl", 40)
+    aged(tmp_path / "mail.example.20261001T120000Z.jsonl", 40)
+    session_files(tmp_path, "&H.jsonl", Retention(keep_days=30, compress=True), shared=True)
+    assert below(tmp_path) == {"mail.example.jsonl"}
+
+
+def test_p62_files_of_earlier_days_are_closed(tmp_path: Path) -> None:
+    aged(tmp_path / "20261001.jsonl", 40)
+    aged(tmp_path / "20261127.jsonl", 1)
+    aged(tmp_path / "20261128.jsonl", 0)
+    session_files(tmp_path, "&Y&M&D.jsonl", Retention(keep_days=30, compress=True), shared=True)
+    assert below(tmp_path) == {"20261127.jsonl.zst", "20261128.jsonl"}
+
+
+async def test_p62_the_chain_of_files_of_single_sessions_tells_which_were_removed(
+    tmp_path: Path,
+) -> None:
+    path = f"{tmp_path}/&S.jsonl"
+
+    def make(wanted: Retention) -> FileSink:
+        make_keeper = seals(path, Chain())
+        return FileSink("jsonl", path, gather=0.001, make_keeper=make_keeper, retention=wanted)
+
+    sink = make(Retention())
+    await write(sink, "a")
+    await sink.close(5)
+    aged_by = (NOW - timedelta(days=1)).timestamp()
+    os.utime(tmp_path / "a.jsonl", (aged_by, aged_by))
+    sink = make(Retention(keep_size=1))
+    await write(sink, "b")
+    until(lambda: "a.jsonl" not in names(tmp_path), "the removal")
+    await write(sink, "c")
+    await sink.close(5)
+    kept = [tmp_path / name for name in ("b.jsonl", "c.jsonl")]
+    assert verify(*kept).whole
+    assert b'"reason":"expired"' in b"".join(file.read_bytes() for file in kept)
 
 
 async def write(sink: FileSink, *sessions: str) -> None:
