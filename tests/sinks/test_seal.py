@@ -313,3 +313,17 @@ async def test_a_note_that_cannot_be_written_costs_no_record(tmp_path: Path) -> 
     await write(sink, "a")
     await sink.close(5)
     assert verify(path).whole
+
+
+def test_p61_a_removal_whose_line_found_no_room_is_told_once_more(tmp_path: Path) -> None:
+    path = str(tmp_path / "all.jsonl")
+    keeper = seals(path, Chain())(path)
+    removed = tmp_path / "all.20261120T120000Z.jsonl"
+    removed.write_bytes(keeper.opened(path, 0))
+    keeper.removing(str(removed))
+    line = b'{"event":{"action":"x"}}\n'
+    assert b"file.removed" in keeper.seal(line)
+    keeper.opened(path, 0)  # nothing of it stayed in the file
+    assert b"file.removed" in keeper.seal(line)
+    keeper.written()
+    assert b"file.removed" not in keeper.seal(line)
