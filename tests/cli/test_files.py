@@ -87,6 +87,7 @@ def test_p64_the_disk_is_waited_for_when_that_is_asked_for(
             until(lambda: "fsync(" in trace.read_text(), "the call")
         else:
             assert "fsync(" not in trace.read_text()
+        assert proxy.stop() == 0
 
 
 def test_a_file_that_another_popproxy_writes_is_refused(tmp_path: Path) -> None:

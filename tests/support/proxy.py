@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -142,13 +143,26 @@ class Proxy:
         """Let `VmHWM` begin anew from what is resident now."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
+    @property
+    def traced(self) -> list[int]:
+        """The processes that strace has, if that was the command to start popproxy with."""
+        proc = Path(f"/proc/{self.process.pid}")
+        with contextlib.suppress(OSError):
+            if (proc / "comm").read_text() == "strace\n":
+                lists = (proc / "task").glob("*/children")
+                return [int(one) for children in lists for one in children.read_text().split()]
+        return []
+
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Ask it to end and give its exit status."""
-        self.process.send_signal(signal_number)
+        for pid in self.traced or [self.process.pid]:
+            os.kill(pid, signal_number)
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
+        for pid in self.traced:  # it would live on without strace
+            os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
