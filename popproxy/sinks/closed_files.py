@@ -16,14 +16,14 @@ from typing import Final, NamedTuple
 
 from popproxy.sinks.files import PACKED, stem_and_suffix
 from popproxy.sinks.keeping import utc_now
-from popproxy.sinks.naming import Template
+from popproxy.sinks.naming import SESSION, Template
 
 UNFINISHED: Final = f"{PACKED}.new"
 """What stands behind the name of a file that is being packed, with a dot in front."""
 _SETTLED: Final = timedelta(hours=1)
 """After this time without a change, a file is not written any more, and an empty one is no name
 that is just being taken."""
-_ID: Final = r"-\d{8}t\d{6}-\w+"  # a session's, behind a name that another session had
+_ID: Final = f"-{SESSION}"  # behind a name that another session had
 
 
 class Closed(NamedTuple):
@@ -59,15 +59,14 @@ class ClosedFiles:
 
     Args:
         template: Names the files.
-        shared: Whether sessions share a file; else each has its own.
     """
 
-    def __init__(self, template: Template, *, shared: bool) -> None:
+    def __init__(self, template: Template) -> None:
         self._top = template.fixed_directory
         *folders, name = template.patterns()
         self._folders = [re.compile(folder) for folder in folders]
-        # A name without escapes, or with those of servers, is that of a file that is gone on with.
-        self._ends_untimed = not shared or template.dated
+        # Any other name may be that of a file that is gone on with, or somebody else's.
+        self._ends_untimed = template.per_session or template.dated
         _, suffix = stem_and_suffix(template.text.rpartition("/")[2])
         ending = Template(suffix).patterns()[-1] if suffix else ""
         beginning = name[: len(name) - len(ending)] if ending else name

@@ -116,9 +116,7 @@ class FileSink(QueuedSink):
                 keeper.removing(path)
 
         if retention.wanted:
-            self._caretaker = Caretaker(
-                self._template, retention, notices, shared=shared, on_removal=removing
-            )
+            self._caretaker = Caretaker(self._template, retention, notices, removing)
 
         def make_output(path: str, on_lost: Callable[[Record], None]) -> Output:
             target = FileTarget(path, lines=kind in _LINES, notices=notices, locked=locked)

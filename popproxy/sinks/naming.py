@@ -20,6 +20,9 @@ from popproxy.sinks.base import SinkError
 VALUE_MAX = 128
 """Longest value put into a name; file systems allow 255 octets for a whole name."""
 
+SESSION = r"\d{8}t\d{6}-[0-9a-z]{7}"
+"""A session's id as a regular expression; see `popproxy.relay.ids`. Not any name that would fit:
+files of others may stand in the same folder."""
 _ESCAPE = re.compile("&([YMDTHPS&])", re.IGNORECASE)
 _FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -129,7 +132,7 @@ class Template:
 
 _VALUES = {
     "Y": r"\d{4}", "M": r"\d\d", "D": r"\d\d", "T": r"\d{6}", "P": r"\d{1,5}",
-    "H": r"[A-Za-z0-9_-][A-Za-z0-9._-]*?", "S": r"[A-Za-z0-9_-][A-Za-z0-9._-]*?", "&": "&",
+    "H": r"[A-Za-z0-9_-][A-Za-z0-9._-]*?", "S": SESSION, "&": "&",
 }  # fmt: skip
 """What stands in a name for each escape; as little as will do, as more may stand behind it."""
 

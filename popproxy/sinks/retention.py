@@ -67,7 +67,6 @@ class Caretaker:
         template: Names the files.
         retention: What is to become of them.
         notices: Where to tell of trouble.
-        shared: Whether sessions share a file; else each has its own.
         on_removal: Called with the path of a file that is about to be removed for good.
     """
 
@@ -76,11 +75,9 @@ class Caretaker:
         template: Template,
         retention: Retention,
         notices: Notices,
-        *,
-        shared: bool = True,
         on_removal: Callable[[str], None] | None = None,
     ) -> None:
-        self._files = ClosedFiles(template, shared=shared)
+        self._files = ClosedFiles(template)
         self._what = template.text.rpartition("/")[2]
         self._retention = retention
         self._notices = notices

@@ -174,9 +174,11 @@ def test_p61_trouble_is_told_and_the_caretaker_goes_on(
     caretaker.end()
 
 
-def session_files(top: Path, template: str, wanted: Retention, *, shared: bool = False) -> None:
-    notices = Notices("--putty", None)
-    Caretaker(Template(f"{top}/{template}"), wanted, notices, shared=shared).look()
+def session_files(top: Path, template: str, wanted: Retention) -> None:
+    Caretaker(Template(f"{top}/{template}"), wanted, Notices("--putty", None)).look()
+
+
+ID = "20261101t120000-abc000"
 
 
 def aged(path: Path, days: float, octets: int = 1000) -> None:
@@ -223,12 +225,15 @@ def test_p62_files_of_single_sessions_are_looked_after_when_nobody_writes_them(
 
 
 def test_p62_folders_that_have_a_date_are_looked_through(tmp_path: Path) -> None:
-    aged(tmp_path / "2026/10/mail.example-s1.log", 40)
-    aged(tmp_path / "2026/11/mail.example-s2.log", 2)
-    aged(tmp_path / "2026/old/mail.example-s3.log", 40)
+    aged(tmp_path / f"2026/10/mail.example-{ID}1.log", 40)
+    aged(tmp_path / f"2026/11/mail.example-{ID}2.log", 2)
+    aged(tmp_path / f"2026/old/mail.example-{ID}3.log", 40)
     (tmp_path / "2025").symlink_to(tmp_path / "2026")
     session_files(tmp_path, "&Y/&M/&H-&S.log", Retention(keep_days=30))
-    assert below(tmp_path) == {"2026/11/mail.example-s2.log", "2026/old/mail.example-s3.log"}
+    assert below(tmp_path) == {
+        f"2026/11/mail.example-{ID}2.log",
+        f"2026/old/mail.example-{ID}3.log",
+    }
 
 
 def test_p62_a_file_that_servers_share_goes_on_and_what_was_set_aside_of_it_goes(
@@ -236,7 +241,7 @@ def test_p62_a_file_that_servers_share_goes_on_and_what_was_set_aside_of_it_goes
 ) -> None:
     aged(tmp_path / "mail.example.jsonl", 40)
     aged(tmp_path / "mail.example.20261001T120000Z.jsonl", 40)
-    session_files(tmp_path, "&H.jsonl", Retention(keep_days=30, compress=True), shared=True)
+    session_files(tmp_path, "&H.jsonl", Retention(keep_days=30, compress=True))
     assert below(tmp_path) == {"mail.example.jsonl"}
 
 
@@ -244,7 +249,7 @@ def test_p62_files_of_earlier_days_are_closed(tmp_path: Path) -> None:
     aged(tmp_path / "20261001.jsonl", 40)
     aged(tmp_path / "20261127.jsonl", 1)
     aged(tmp_path / "20261128.jsonl", 0)
-    session_files(tmp_path, "&Y&M&D.jsonl", Retention(keep_days=30, compress=True), shared=True)
+    session_files(tmp_path, "&Y&M&D.jsonl", Retention(keep_days=30, compress=True))
     assert below(tmp_path) == {"20261127.jsonl.zst", "20261128.jsonl"}
 
 
@@ -257,19 +262,29 @@ async def test_p62_the_chain_of_files_of_single_sessions_tells_which_were_remove
         make_keeper = seals(path, Chain())
         return FileSink("jsonl", path, gather=0.001, make_keeper=make_keeper, retention=wanted)
 
+    ids = [f"{ID}{number}" for number in range(3)]
+    files = [tmp_path / f"{one}.jsonl" for one in ids]
     sink = make(Retention())
-    await write(sink, "a")
+    await write(sink, ids[0])
     await sink.close(5)
     aged_by = (NOW - timedelta(days=1)).timestamp()
-    os.utime(tmp_path / "a.jsonl", (aged_by, aged_by))
+    os.utime(files[0], (aged_by, aged_by))
     sink = make(Retention(keep_size=1))
-    await write(sink, "b")
-    until(lambda: "a.jsonl" not in names(tmp_path), "the removal")
-    await write(sink, "c")
+    await write(sink, ids[1])
+    until(lambda: files[0].name not in names(tmp_path), "the removal")
+    await write(sink, ids[2])
     await sink.close(5)
-    kept = [tmp_path / name for name in ("b.jsonl", "c.jsonl")]
-    assert verify(*kept).whole
-    assert b'"reason":"expired"' in b"".join(file.read_bytes() for file in kept)
+    assert verify(*files[1:]).whole
+    assert b'"reason":"expired"' in b"".join(file.read_bytes() for file in files[1:])
+
+
+def test_p62_files_of_others_in_the_same_folder_are_not_touched(tmp_path: Path) -> None:
+    others = ["dpkg.log", "mail.example.log", "2026.log", "20261101t120000-abc.log", ".a.log"]
+    for name in others:
+        aged(tmp_path / name, 100)
+    for template in ("&S.log", "&H.log", "&H-&P.log", "x.log"):
+        session_files(tmp_path, template, Retention(keep_days=1, keep_size=1, compress=True))
+    assert below(tmp_path) == set(others)
 
 
 async def write(sink: FileSink, *sessions: str) -> None:
