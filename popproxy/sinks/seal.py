@@ -175,7 +175,8 @@ class Seal:
         return self._about(END, self._sealing.end(utc_now(), reason))
 
     def set_aside(self, path: str, now: str) -> None:
-        """See `Keeper.set_aside`."""
+        """See `Keeper.set_aside`; an earlier process may have left the file without its end."""
+        self._series.load(now)
         self._path = now
 
     def removing(self, path: str) -> None:

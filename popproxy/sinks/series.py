@@ -9,6 +9,7 @@ make a log whole that is not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections import deque
@@ -23,12 +24,14 @@ from popproxy.formats.file_lines import Earlier
 from popproxy.formats.sealing import Sign
 from popproxy.sinks import tail
 from popproxy.sinks.base import Notices, explain
-from popproxy.sinks.files import FILE_MODE, open_directory
+from popproxy.sinks.closed_files import ClosedFiles
+from popproxy.sinks.files import FILE_MODE, PACKED, open_directory
 from popproxy.sinks.naming import Template
 
 CHECKPOINT: Final = 60.0
 """Seconds between two checkpoints, if records come."""
 _NOTE_MAX: Final = 64 * 1024
+_LATEST: Final = 3  # files that were set aside last, among which one is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Series:
         self.removed: deque[Earlier] = deque()
         self._number = 0
         self._notices = notices
+        self._closed = ClosedFiles(template)
         self._directory = template.fixed_directory
         rest = template.text[len(self._directory) :].lstrip("/")
         self._name = f".{rest.replace('/', '.')}.chain"
@@ -102,7 +106,8 @@ class Series:
         """Find out, before the first file is opened, what an earlier process wrote.
 
         Args:
-            path: The file that is opened; tells what it is, should the note be lost.
+            path: The file that is opened, or that was set aside before it was; tells what it is,
+                should the note be lost.
         """
         if self.id:
             return
@@ -122,7 +127,21 @@ class Series:
             number -= number not in numbers  # what was begun there has left nothing
         self._number = number
         if number:
-            self.last = _with_state(msgspec.structs.replace(note, number=number))
+            note = msgspec.structs.replace(note, number=number)
+            self.last = _with_state(note if note.n is not None else self._found(note))
+
+    def _found(self, note: Note) -> Note:
+        """Find a file that was not closed where it is, should it have been set aside since."""
+        if note.number in tail.file_lines(note.path)[1]:
+            return note
+        with contextlib.suppress(OSError):
+            for closed in reversed(self._closed.find()[-_LATEST:]):
+                for path in (closed.path, closed.path + PACKED):  # it may be packed just now
+                    first, numbers = tail.file_lines(path)
+                    ours = first is not None and first.file.series == note.series
+                    if ours and note.number in numbers:
+                        return msgspec.structs.replace(note, path=path)
+        return note
 
     def reserve(self) -> int:
         """Give the next file's number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import Final
@@ -10,6 +11,7 @@ from popproxy.formats.chain import State, link_of
 from popproxy.formats.file_lines import FileLine, decode
 from popproxy.formats.jsonl import is_about_file
 from popproxy.formats.packed import open_packed
+from popproxy.sinks.files import PACKED
 
 _SPANS: Final = (64 * 1024, 1024 * 1024, 16 * 1024 * 1024)
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -29,6 +31,8 @@ def last_link(path: str) -> State | None:
     Returns:
         It; None if there is no such file, or no link in its last 16 MiB.
     """
+    if path.endswith(PACKED):
+        return _last_packed(path)
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError:
@@ -51,6 +55,16 @@ def last_link(path: str) -> State | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _last_packed(path: str) -> State | None:
+    """Do as `last_link` does, for a packed file, which has to be read whole."""
+    found = None
+    if is_regular(path):
+        with contextlib.suppress(OSError), open_packed(path) as file:
+            for line in iter(lambda: file.readline(_SPANS[-1]), b""):
+                found = link_of(line) or found
+    return found
 
 
 def file_lines(path: str) -> tuple[FileLine | None, set[int]]:

@@ -9,9 +9,19 @@ from pathlib import Path
 
 import trio
 
-from tests.endurance.rig import Disconnected, Lines, Outcome, connected, converse, serving, verify
+from tests.endurance.rig import (
+    Disconnected,
+    Lines,
+    Outcome,
+    connected,
+    converse,
+    serving,
+    verify,
+    written,
+)
 from tests.support.proxy import Proxy
 
+OPTIONS = ("--jsonl", "logs/all.jsonl", "--rotate-size", "500000", "--compress")
 OLD = 1.0
 """Seconds after which nothing may be lost."""
 CLIENTS = 8
@@ -76,7 +86,7 @@ def kill(folder: Path, times: int, seed: int = 0) -> Outcome:
         async with serving() as server:
             for number in range(times):
                 before = set(marks.answered)
-                with Proxy(folder / "proxy", server.port, "--jsonl", "logs/all.jsonl") as proxy:
+                with Proxy(folder / "proxy", server.port, *OPTIONS) as proxy:
                     pause, seconds = PAUSES[number % 2], moments.uniform(1.05, 1.6)
                     killed = await _until_killed(proxy, marks, pause, seconds)
                 due.update(
@@ -84,7 +94,7 @@ def kill(folder: Path, times: int, seed: int = 0) -> Outcome:
                     for number, when in marks.answered.items()
                     if number not in before and when < killed - OLD
                 )
-            with Proxy(folder / "proxy", server.port, "--jsonl", "logs/all.jsonl") as proxy:
+            with Proxy(folder / "proxy", server.port, *OPTIONS) as proxy:
                 await converse(proxy.port)  # with the first record the file goes on, and says so
                 status = await trio.to_thread.run_sync(proxy.stop)
                 outcome.tell("exit status of the last one", status, status == 0)
@@ -96,6 +106,7 @@ def kill(folder: Path, times: int, seed: int = 0) -> Outcome:
     outcome.tell("of these not recorded", len(due - recorded), due <= recorded)
     late = set(marks.answered) - due
     outcome.tell("of the later ones not recorded", len(late - recorded))
+    outcome.tell("files", sum(1 for path in log.parent.iterdir() if path.name[0] != "."))
     outcome.tell("lines", lines)
     outcome.tell("torn lines", torn, torn <= times)
     whole, said = verify(log.parent)
@@ -107,14 +118,13 @@ def _read(log: Path) -> tuple[set[int], int, int]:
     """Give the commands that were recorded with an answer, and count torn lines and all."""
     recorded: set[int] = set()
     torn = lines = 0
-    with log.open("rb") as file:
-        for line in file:
-            lines += 1
-            try:
-                record = json.loads(line)
-            except ValueError:
-                torn += 1
-                continue
-            if record["event"]["action"] == "pop3.response" and record["pop3"]["command"] == "DELE":
-                recorded.add(int(record["pop3"]["arguments"]))
+    for line in written(log):
+        lines += 1
+        try:
+            record = json.loads(line)
+        except ValueError:
+            torn += 1
+            continue
+        if record["event"]["action"] == "pop3.response" and record["pop3"]["command"] == "DELE":
+            recorded.add(int(record["pop3"]["arguments"]))
     return recorded, torn, lines

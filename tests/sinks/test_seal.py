@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from popproxy.formats.jsonl import is_about_file
 from popproxy.records import Record
@@ -158,6 +159,69 @@ async def test_p64_a_process_that_was_killed_left_a_chain_that_goes_on(
     assert found.verdicts[0].walked.records == 9
     assert len(found.verdicts[0].walked.torn) == bool(torn)
     assert [start["number"] for start in starts(path)] == [1, 2]
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("all*"))
+
+
+def note_of(path: Path) -> Path:
+    return path.parent / f".{path.name}.chain"
+
+
+def contents(path: Path) -> tuple[bytes, bytes]:
+    return path.read_bytes(), note_of(path).read_bytes()
+
+
+def put_back(path: Path, before: tuple[bytes, bytes]) -> None:
+    path.write_bytes(before[0])
+    note_of(path).write_bytes(before[1])
+
+
+async def _killed(path: Path, *sessions: str) -> None:
+    """Leave what a SIGKILL would: no end, and the note as it was."""
+    sink = sealed(path)
+    await write(sink, *sessions)
+    before = contents(path)
+    await sink.close(5)
+    put_back(path, before)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_p64_a_file_of_a_killed_process_that_is_set_aside_at_the_start_goes_on(
+    tmp_path: Path, noted: bool
+) -> None:
+    path = tmp_path / "all.jsonl"
+    await _killed(path, "a", "b")
+    if not noted:
+        note_of(path).unlink()
+    sink = sealed(path, rotate_size=path.stat().st_size + 10)
+    await write(sink, "c")
+    await sink.close(5)
+    files = files_of(tmp_path)
+    assert len(files) == 2
+    found = verify(*files)
+    assert found.whole
+    assert [verdict.ending for verdict in found.verdicts] == ["continued", "closed"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_p64_a_process_that_was_killed_while_it_set_a_file_aside_left_a_chain_that_goes_on(
+    tmp_path: Path, packed: bool
+) -> None:
+    path = tmp_path / "all.jsonl"
+    await _killed(path, "a")
+    aside = tmp_path / "all.20261128T120000Z.jsonl"
+    path.rename(aside)
+    if packed:
+        (tmp_path / f"{aside.name}.zst").write_bytes(zstandard.compress(aside.read_bytes()))
+        aside.unlink()
+    sink = sealed(path)
+    await write(sink, "b")
+    await sink.close(5)
+    found = verify(*files_of(tmp_path))
+    assert found.whole
+    assert sorted(verdict.ending for verdict in found.verdicts) == ["closed", "continued"]
 
 
 async def test_a_file_that_was_announced_and_never_begun_is_not_missing(
