@@ -13,7 +13,7 @@ import contextlib
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,7 @@ class Note(msgspec.Struct, kw_only=True, frozen=True):
         number: Number of the file that was opened last.
         path: Its path.
         pending: Whether it is not known to hold its first line.
+        inode: Its number in its file system, by which it is found if others rename it.
         n: Number of the last line, if it was closed.
         sha256: The hash of that.
     """
@@ -66,6 +67,7 @@ class Note(msgspec.Struct, kw_only=True, frozen=True):
     number: int
     path: str
     pending: bool = False
+    inode: int = 0
     n: int | None = None
     sha256: str | None = None
 
@@ -131,17 +133,23 @@ class Series:
             self.last = _with_state(note if note.n is not None else self._found(note))
 
     def _found(self, note: Note) -> Note:
-        """Find a file that was not closed where it is, should it have been set aside since."""
-        if note.number in tail.file_lines(note.path)[1]:
-            return note
+        """Find a file that was not closed, where it is now."""
+        for path in self._perhaps(note):
+            first, numbers = tail.file_lines(path)
+            ours = first is not None and first.file.series == note.series
+            if ours and note.number in numbers:
+                return msgspec.structs.replace(note, path=path)
+        return note
+
+    def _perhaps(self, note: Note) -> Iterator[str]:
+        """Say where a file may be: others rename it, as logrotate does, and popproxy, too."""
+        yield note.path
+        with contextlib.suppress(OSError):
+            yield from tail.of_inode(os.path.dirname(note.path), note.inode)  # noqa: PTH120 -- text
         with contextlib.suppress(OSError):
             for closed in reversed(self._closed.find()[-_LATEST:]):
-                for path in (closed.path, closed.path + PACKED):  # it may be packed just now
-                    first, numbers = tail.file_lines(path)
-                    ours = first is not None and first.file.series == note.series
-                    if ours and note.number in numbers:
-                        return msgspec.structs.replace(note, path=path)
-        return note
+                yield closed.path
+                yield closed.path + PACKED  # it may have been packed just now
 
     def reserve(self) -> int:
         """Give the next file's number."""
@@ -169,6 +177,7 @@ class Series:
             number=number,
             path=path,
             pending=pending,
+            inode=tail.inode_of(path),
             n=state.n if state is not None else None,
             sha256=state.digest.hex() if state is not None else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from typing import Final
 
 from popproxy.formats.chain import State, link_of
@@ -23,6 +24,26 @@ def is_regular(path: str) -> bool:
         return stat.S_ISREG(os.stat(path, follow_symlinks=False).st_mode)  # noqa: PTH116
     except OSError:
         return False
+
+
+def inode_of(path: str) -> int:
+    """Give a file's number in its file system; 0 if there is none."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino  # noqa: PTH116 -- paths are text here
+    except OSError:
+        return 0
+
+
+def of_inode(folder: str, inode: int) -> Iterator[str]:
+    """Give the regular files of a folder that have a number.
+
+    Raises:
+        OSError: It cannot be looked into.
+    """
+    with os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if inode and entry.inode() == inode and entry.is_file(follow_symlinks=False):
+                yield entry.path
 
 
 def last_link(path: str) -> State | None:

@@ -205,6 +205,20 @@ async def test_p64_a_file_of_a_killed_process_that_is_set_aside_at_the_start_goe
     assert [verdict.ending for verdict in found.verdicts] == ["continued", "closed"]
 
 
+async def test_p64_a_file_that_was_renamed_before_its_popproxy_was_killed_is_found(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "all.jsonl"
+    await _killed(path, "a")
+    path.rename(tmp_path / "all.jsonl-20261128")  # as logrotate does, which then tells popproxy
+    sink = sealed(path)
+    await write(sink, "b")
+    await sink.close(5)
+    found = verify(*files_of(tmp_path))
+    assert found.whole
+    assert sorted(verdict.ending for verdict in found.verdicts) == ["closed", "continued"]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_p64_a_process_that_was_killed_while_it_set_a_file_aside_left_a_chain_that_goes_on(
     tmp_path: Path, packed: bool
