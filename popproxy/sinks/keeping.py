@@ -39,6 +39,11 @@ class Keeper(Protocol):
     and the same records are sealed anew. What was sealed before `written` is in the file.
     """
 
+    @property
+    def lacks_end(self) -> bool:
+        """Whether its file, which may be closed for now, is there by its name and has no end."""
+        ...
+
     def opened(self, path: str, size: int) -> bytes:
         """Hear that a file was opened.
 

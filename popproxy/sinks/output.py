@@ -293,9 +293,11 @@ class Output:
 
     @property
     def _has_books(self) -> bool:
-        """Whether a file is open whose end a keeper wants to write."""
+        """Whether there is a file whose end a keeper wants to write; it may be closed for now."""
         keeping = self._keeping
-        return keeping is not None and keeping.keeper is not None and self.target.is_open
+        if keeping is None or keeping.keeper is None:
+            return False
+        return self.target.is_open or keeping.keeper.lacks_end
 
     def _seal(self, *, opened: bool) -> None:
         """Have the keeper, if there is one, put its octets into the chunk."""
@@ -333,11 +335,23 @@ class Output:
         except BlockingIOError:
             raise
         except OSError:
-            border = chunk.border()
+            border = 0 if self._undone() else chunk.border()
             if border == chunk.done or self.target.cut(chunk.done - border):
                 chunk.done = border
             self.target.close()
             raise
+
+    def _undone(self) -> bool:
+        """Take a chunk off a keeper's file, whose books end in front of it."""
+        chunk, keeping = self._chunk, self._keeping
+        if keeping is None or keeping.keeper is None or not chunk.done:
+            return False
+        before = keeping.size - chunk.done
+        self.target.cut(chunk.done)
+        if before < 0 or keeping.size != before:
+            return False
+        chunk.done = 0
+        return True
 
     def release(self) -> None:
         """Give the descriptor back; the next record opens the file again by its name."""

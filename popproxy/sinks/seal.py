@@ -25,7 +25,7 @@ from popproxy.sinks import tail
 from popproxy.sinks.base import Notices
 from popproxy.sinks.keeping import Closing, Keeper, utc_now
 from popproxy.sinks.naming import Template
-from popproxy.sinks.series import Chain, Series
+from popproxy.sinks.series import Chain, Series, earlier
 
 
 def seals(path_template: str, chain: Chain) -> Callable[[str], Keeper]:
@@ -39,7 +39,13 @@ def seals(path_template: str, chain: Chain) -> Callable[[str], Keeper]:
         TemplateError: The template cannot name a file.
     """
     series = Series(Template(path_template), Notices(f"--jsonl {path_template}"))
-    return lambda _path: Seal(series, chain)
+
+    def make(path: str) -> Seal:
+        # Before anything is done with files: the last one may be set aside, or packed, first.
+        series.load(path)
+        return Seal(series, chain, path)
+
+    return make
 
 
 class Seal:
@@ -61,20 +67,21 @@ class Seal:
         "_written",
     )
 
-    def __init__(self, series: Series, chain: Chain) -> None:
+    def __init__(self, series: Series, chain: Chain, path: str) -> None:
         """Begin without a file.
 
         Args:
             series: The series of the files.
             chain: How to seal.
+            path: The path of the output's files.
         """
         self._series = series
         self._chain = chain
-        self._path = ""
+        self._path = path
         self._reserved = 0  # the number of a file whose first line is not yet written
         self._sealing: Sealing | None = None
-        self._written: State | None = None  # the chain behind the last line of this output's file
-        self._previous: Earlier | None = None  # that file
+        # The chain behind the last line of this output's file, and that file.
+        self._written, self._previous = series.without_end.pop(path, (None, None))
         self._opening = False
         self._closing = False
         self._ended = False
@@ -85,12 +92,8 @@ class Seal:
     def opened(self, path: str, size: int) -> bytes:
         """See `Keeper.opened`."""
         series = self._series
-        series.load(path)
         self._path = path
-        self._lines.clear()
-        self._series.removed.extendleft(reversed(self._telling))
-        self._telling.clear()
-        self._closing = False
+        self._take_back()
         self._reserved = self._reserved or series.reserve()
         state, previous = self._base(path, size)
         name = os.path.basename(path)  # noqa: PTH119 -- paths are text here
@@ -100,7 +103,7 @@ class Seal:
         self._opening = True
         self._due = time.monotonic() + self._chain.checkpoint
         if tail.is_regular(path):
-            series.remember(self._reserved, path, state=None, pending=True)
+            series.announce(self._reserved, path, previous)
         return self._about(
             START,
             self._sealing.start(utc_now(), __version__, previous, continues=state is not None),
@@ -114,9 +117,8 @@ class Seal:
         if size:
             left = tail.last_link(path)
             if left is not None:
-                number = last.number if last is not None else 1
                 name = os.path.basename(path)  # noqa: PTH119 -- paths are text here
-                return left, Earlier(number=number, name=name, n=left.n, sha256=left.digest.hex())
+                return left, earlier(last.number if last is not None else 1, name, left)
         if last is None:
             return None, None
         if self._series.single and last.state is not None:
@@ -128,16 +130,28 @@ class Seal:
         sealing = self._sealing
         if sealing is None or not octets:
             return octets
-        sealed = sealing.record(octets)
-        removed = self._series.removed
-        while removed:
-            file = removed.popleft()  # the sink's thread alone takes them
-            sealed += self._about(REMOVED, sealing.removed(utc_now(), file, "expired"))
-            self._telling.append(file)
+        sealed = sealing.record(octets) + self._removals(sealing)
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + self._chain.checkpoint
             sealed += self._about(CHECKPOINT, sealing.checkpoint(utc_now()))
         return sealed
+
+    def _removals(self, sealing: Sealing) -> bytes:
+        """Tell of files that were removed, and were not told of yet."""
+        told = b""
+        removed = self._series.removed
+        while removed:
+            file = removed.popleft()  # the sink's thread alone takes them
+            told += self._about(REMOVED, sealing.removed(utc_now(), file, "expired"))
+            self._telling.append(file)
+        return told
+
+    def _take_back(self) -> None:
+        """Forget what was made and is not in the file."""
+        self._lines.clear()
+        self._series.removed.extendleft(reversed(self._telling))
+        self._telling.clear()
+        self._closing = False
 
     def _about(self, action: str, line: bytes) -> bytes:
         if self._chain.on_line is not None:
@@ -155,9 +169,12 @@ class Seal:
         self._series.reached(here)
         if (self._opening or self._closing) and tail.is_regular(self._path):
             closed = sealing.state if self._closing else None
-            self._series.remember(here.number, self._path, state=closed, pending=False)
+            self._series.remember(here.number, self._path, closed)
+        self._series.without_end.pop(self._path, None)
         if self._closing:
             self._sealing = None
+        else:
+            self._series.without_end[self._path] = sealing.state, here
         self._opening = self._closing = False
         self._reserved = 0
         self._telling.clear()
@@ -167,17 +184,33 @@ class Seal:
                 with contextlib.suppress(Exception):  # who sends it elsewhere tells of trouble
                     self._chain.on_line(action, line)
 
+    @property
+    def lacks_end(self) -> bool:
+        """See `Keeper.lacks_end`."""
+        return self._sealing is not None and tail.is_regular(self._path)
+
     def closing(self, reason: Closing) -> bytes:
         """See `Keeper.closing`."""
-        if self._sealing is None:
+        sealing = self._sealing
+        if sealing is None:
             return b""
+        if reason == "rotated":  # what waits was perhaps sealed already, and goes elsewhere
+            self._take_back()
+            if self._written is None:
+                return b""
+            sealing.state = self._written
         self._closing = True
-        return self._about(END, self._sealing.end(utc_now(), reason))
+        told = self._removals(sealing)
+        return told + self._about(END, sealing.end(utc_now(), reason))
 
     def set_aside(self, path: str, now: str) -> None:
         """See `Keeper.set_aside`; an earlier process may have left the file without its end."""
-        self._series.load(now)
         self._path = now
+        self._series.without_end.pop(path, None)
+        if self._written is None:  # an earlier process wrote it, and the chain goes on behind that
+            last, name = self._series.last, os.path.basename(now)  # noqa: PTH119 -- as above
+            self._written = tail.last_link(now)
+            self._previous = earlier(last.number if last is not None else 1, name, self._written)
 
     def removing(self, path: str) -> None:
         """See `Keeper.removing`: the chain tells of it behind the next record."""

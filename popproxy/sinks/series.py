@@ -59,6 +59,7 @@ class Note(msgspec.Struct, kw_only=True, frozen=True):
         path: Its path.
         pending: Whether it is not known to hold its first line.
         inode: Its number in its file system, by which it is found if others rename it.
+        before: What it is to go on from, while that is not known.
         n: Number of the last line, if it was closed.
         sha256: The hash of that.
     """
@@ -70,12 +71,26 @@ class Note(msgspec.Struct, kw_only=True, frozen=True):
     inode: int = 0
     n: int | None = None
     sha256: str | None = None
+    before: Earlier | None = None
 
     @property
     def earlier(self) -> Earlier:
         """The file as the one behind it will name it."""
         name = os.path.basename(self.path)  # noqa: PTH119 -- paths are text here
         return Earlier(number=self.number, name=name, n=self.n, sha256=self.sha256)
+
+
+def earlier(number: int, name: str, state: State | None) -> Earlier:
+    """Name a file for the one behind it.
+
+    Args:
+        number: Its number in the series.
+        name: Its name.
+        state: How far its chain came, if that is known.
+    """
+    if state is None:
+        return Earlier(number=number, name=name)
+    return Earlier(number=number, name=name, n=state.n, sha256=state.digest.hex())
 
 
 class Series:
@@ -90,6 +105,7 @@ class Series:
         single: Whether only one file at a time is written, so that the chain goes on over files.
         last: The file that was opened last.
         removed: Files that were removed for good, of which no line tells yet; any thread adds.
+        without_end: By path, how far files came that were not closed, for who goes on with one.
     """
 
     def __init__(self, template: Template, notices: Notices) -> None:
@@ -97,6 +113,7 @@ class Series:
         self.single = not (template.per_session or template.per_server)
         self.last: Earlier | None = None
         self.removed: deque[Earlier] = deque()
+        self.without_end: dict[str, tuple[State | None, Earlier | None]] = {}
         self._number = 0
         self._notices = notices
         self._closed = ClosedFiles(template)
@@ -128,7 +145,9 @@ class Series:
             _, numbers = tail.file_lines(note.path)
             number -= number not in numbers  # what was begun there has left nothing
         self._number = number
-        if number:
+        if number < note.number and note.before is not None:
+            self.last = note.before
+        elif number:
             note = msgspec.structs.replace(note, number=number)
             self.last = _with_state(note if note.n is not None else self._found(note))
 
@@ -161,26 +180,31 @@ class Series:
         if file.number == self._number:
             self.last = file
 
-    def remember(self, number: int, path: str, *, state: State | None, pending: bool) -> None:
-        """Write the note.
+    def announce(self, number: int, path: str, before: Earlier | None) -> None:
+        """Note that a file is opened, whose first line is still to be written.
+
+        Args:
+            number: The file's number.
+            path: Its path.
+            before: What its chain goes on from, if that is known.
+        """
+        self._note(Note(series=self.id, number=number, path=path, pending=True, before=before))
+
+    def remember(self, number: int, path: str, state: State | None) -> None:
+        """Note that a file was begun, or closed.
 
         Args:
             number: The file's number.
             path: Its path.
             state: How far its chain came, if it is closed.
-            pending: Whether its first line is still to be written.
         """
-        if number < self._number:
+        n, sha256 = (state.n, state.digest.hex()) if state is not None else (None, None)
+        self._note(Note(series=self.id, number=number, path=path, n=n, sha256=sha256))
+
+    def _note(self, note: Note) -> None:
+        if note.number < self._number:
             return  # another file was opened since
-        note = Note(
-            series=self.id,
-            number=number,
-            path=path,
-            pending=pending,
-            inode=tail.inode_of(path),
-            n=state.n if state is not None else None,
-            sha256=state.digest.hex() if state is not None else None,
-        )
+        note = msgspec.structs.replace(note, inode=tail.inode_of(note.path))
         try:
             self._write(msgspec.json.encode(note) + b"\n")
         except OSError as error:
@@ -227,7 +251,4 @@ class Series:
 def _with_state(note: Note) -> Earlier:
     """Complete what a note says of a file by what the file itself says, which may be more."""
     state = tail.last_link(note.path)
-    earlier = note.earlier
-    if state is None:
-        return earlier
-    return Earlier(number=earlier.number, name=earlier.name, n=state.n, sha256=state.digest.hex())
+    return note.earlier if state is None else earlier(note.number, note.earlier.name, state)

@@ -39,6 +39,10 @@ class Books:
     def written(self) -> None:
         self.heard.append("written")
 
+    @property
+    def lacks_end(self) -> bool:
+        return False
+
     def closing(self, reason: Closing) -> bytes:
         self.heard.append(f"closing {reason}")
         return b"# last\n"
