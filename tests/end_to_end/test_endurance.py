@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.endurance.__main__ import main
+from tests.endurance.chaos import chaos
 from tests.endurance.disk import disk
 from tests.endurance.kill import kill
 from tests.endurance.million import million
@@ -26,6 +29,13 @@ def test_p64_after_kill_9_nothing_older_than_a_second_is_lost_and_the_chain_is_w
     tmp_path: Path,
 ) -> None:
     held(kill(tmp_path, times=3))
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_p62_p64_whatever_is_renamed_or_killed_the_chain_is_whole(
+    tmp_path: Path, seed: int
+) -> None:
+    held(chaos(tmp_path, lives=3, seed=seed))
 
 
 def test_p55_p57_each_client_of_a_flood_is_served(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.benchmarks.processes import allow_many_files
+from tests.endurance.chaos import chaos
 from tests.endurance.disk import disk
 from tests.endurance.kill import kill
 from tests.endurance.million import million
@@ -30,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=600)
     one = verbs.add_parser("kill", help="kill -9 while records are written")
     one.add_argument("--times", type=int, default=300)
+    one = verbs.add_parser("chaos", help="renames, signals and kills at random")
+    one.add_argument("--lives", type=int, default=100)
+    one.add_argument("--seed", type=int, default=1)
     one = verbs.add_parser("storm", help="connections in a flood")
     one.add_argument("--connections", type=int, default=10_000)
     one.add_argument("--seconds", type=float, default=60)
@@ -52,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     runs: dict[str, Callable[[Path], Outcome]] = {
         "soak": lambda folder: soak(folder, given.rate, given.seconds),
         "kill": lambda folder: kill(folder, given.times),
+        "chaos": lambda folder: chaos(folder, given.lives, given.seed),
         "storm": lambda folder: storm(folder, given.connections, given.seconds),
         "resets": lambda folder: resets(folder, given.times),
         "holes": lambda folder: holes(folder, given.clients),

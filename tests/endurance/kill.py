@@ -29,7 +29,7 @@ PAUSES = (0.1, 0.002)
 """Seconds between two commands of a client, by turns: records wait for more, or fill blocks."""
 
 
-class _Marks:
+class Marks:
     """Commands that each are said once, and when each was answered."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class _Marks:
             await trio.sleep(pause)
 
 
-async def _until_killed(proxy: Proxy, marks: _Marks, pause: float, seconds: float) -> float:
+async def _until_killed(proxy: Proxy, marks: Marks, pause: float, seconds: float) -> float:
     """Have clients talk, kill popproxy, and give the moment."""
 
     async def client() -> None:
@@ -78,7 +78,7 @@ def kill(folder: Path, times: int, seed: int = 0) -> Outcome:
     """
     outcome = Outcome(f"kill -9: {times} times")
     moments = random.Random(seed)  # noqa: S311 -- no secret
-    marks = _Marks()
+    marks = Marks()
     log = folder / "proxy/logs/all.jsonl"
     due: set[int] = set()
 
