@@ -19,6 +19,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
 
+import trio
+
 from popproxy.formats import Kind, PuttyMode, Writer, writer_for
 from popproxy.records import GapRecord, Record, SessionStart
 from popproxy.sinks.backlog import QUEUE_OCTETS, SLOW, Entry, Loss, gap_after
@@ -164,7 +166,7 @@ class FileSink(QueuedSink):
     async def close(self, deadline: float) -> None:
         """See `QueuedSink.close`."""
         if self._caretaker is not None:
-            self._caretaker.end()
+            await trio.to_thread.run_sync(self._caretaker.end)
         await super().close(deadline)
 
 

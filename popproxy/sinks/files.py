@@ -29,7 +29,7 @@ DIRECTORY_MODE = 0o700
 PACKED = ".zst"
 """What is put behind the name of a file that was set aside when it is packed."""
 
-_NAMES = 1000  # files that may be set aside within one second
+_TRIES = 100  # names that are tried, should others take them at the same time
 
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -179,11 +179,18 @@ def stem_and_suffix(name: str) -> tuple[str, str]:
 
 
 def _reserve(parent: int, name: str, when: datetime) -> str:
-    """Make an empty file under the first name that is free, also of what was packed since."""
+    """Make an empty file under the next name of its second, also behind those that were packed.
+
+    Names of a second go up, even if earlier ones are free again, so that they sort by age.
+    """
     stem, suffix = stem_and_suffix(name)
-    moment = f"{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    for number in range(1, _NAMES + 1):
-        new = f"{stem}.{moment}{f'-{number}' if number > 1 else ''}{suffix}"
+    beginning = f"{stem}.{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    taken = re.compile(rf"{re.escape(beginning)}(?:-(\d+))?{re.escape(suffix)}(?:{PACKED})?")
+    found = (taken.fullmatch(other) for other in os.listdir(parent))
+    number = max((int(match[1] or 1) for match in found if match), default=0)
+    for _ in range(_TRIES):
+        number += 1
+        new = f"{beginning}{f'-{number}' if number > 1 else ''}{suffix}"
         with contextlib.suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE_FLAGS
             os.close(os.open(new, flags, FILE_MODE, dir_fd=parent))

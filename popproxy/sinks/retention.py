@@ -33,6 +33,8 @@ INTERVAL: Final = 3600.0
 """Seconds between two looks, if nothing was set aside."""
 SOON: Final = 1.0
 """Seconds until another look at a file that was still being written."""
+_LAST: Final = 2.0
+"""Seconds to wait, at the end, for the removal of one file."""
 _PIECE: Final = 256 * 1024
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -83,6 +85,7 @@ class Caretaker:
         self._notices = notices
         self._on_removal = on_removal
         self._changed = threading.Condition()
+        self._removing = threading.Lock()
         self._woken = self._ended = False
         self._thread: threading.Thread | None = None
 
@@ -98,10 +101,15 @@ class Caretaker:
                     self._thread = thread
 
     def end(self) -> None:
-        """Look no more; what is being packed is given up."""
+        """Look no more; what is being packed is given up.
+
+        A file that is just being removed is waited for, so that the end of the log can tell of it.
+        """
         with self._changed:
             self._ended = True
             self._changed.notify()
+        if self._removing.acquire(timeout=_LAST):
+            self._removing.release()
 
     def _run(self) -> None:
         pause = 0.0
@@ -216,9 +224,11 @@ class Caretaker:
             if not closed.free or not (old or over > 0) or is_locked(closed.path):
                 continue
             try:
-                if self._on_removal is not None:
-                    self._on_removal(closed.path)
-                with opened(closed.folder) as parent:
+                with self._removing, opened(closed.folder) as parent:
+                    if self._ended:
+                        break
+                    if self._on_removal is not None:
+                        self._on_removal(closed.path)
                     os.unlink(closed.name, dir_fd=parent)
                 over -= closed.size
             except OSError as error:

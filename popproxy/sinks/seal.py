@@ -137,19 +137,16 @@ class Seal:
         return sealed
 
     def _removals(self, sealing: Sealing) -> bytes:
-        """Tell of files that were removed, and were not told of yet."""
-        told = b""
-        removed = self._series.removed
-        while removed:
-            file = removed.popleft()  # the sink's thread alone takes them
-            told += self._about(REMOVED, sealing.removed(utc_now(), file, "expired"))
-            self._telling.append(file)
-        return told
+        """Give lines about files that were removed since."""
+        files = self._series.to_tell()
+        self._telling += files
+        lines = (sealing.removed(utc_now(), file, "expired") for file in files)
+        return b"".join(self._about(REMOVED, line) for line in lines)
 
     def _take_back(self) -> None:
         """Forget what was made and is not in the file."""
         self._lines.clear()
-        self._series.removed.extendleft(reversed(self._telling))
+        self._series.not_told(self._telling)
         self._telling.clear()
         self._closing = False
 
@@ -177,7 +174,9 @@ class Seal:
             self._series.without_end[self._path] = sealing.state, here
         self._opening = self._closing = False
         self._reserved = 0
-        self._telling.clear()
+        if self._telling:
+            self._series.told(self._telling)
+            self._telling.clear()
         lines, self._lines = self._lines, []
         for action, line in lines:
             if self._chain.on_line is not None:
@@ -216,5 +215,4 @@ class Seal:
         """See `Keeper.removing`: the chain tells of it behind the next record."""
         name = os.path.basename(path)  # noqa: PTH119 -- paths are text here
         _, numbers = tail.file_lines(path)
-        removed = (Earlier(number=number, name=name) for number in sorted(numbers))
-        self._series.removed.extend(removed)
+        self._series.remove([Earlier(number=number, name=name) for number in sorted(numbers)])

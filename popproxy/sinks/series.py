@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +30,7 @@ from popproxy.sinks.naming import Template
 
 CHECKPOINT: Final = 60.0
 """Seconds between two checkpoints, if records come."""
-_NOTE_MAX: Final = 64 * 1024
+_NOTE_MAX: Final = 4 * 1024 * 1024
 _LATEST: Final = 3  # files that were set aside last, among which one is looked for
 
 
@@ -62,6 +62,7 @@ class Note(msgspec.Struct, kw_only=True, frozen=True):
         before: What it is to go on from, while that is not known.
         n: Number of the last line, if it was closed.
         sha256: The hash of that.
+        removed: Files that were removed for good, of which no line tells yet.
     """
 
     series: str
@@ -72,6 +73,7 @@ class Note(msgspec.Struct, kw_only=True, frozen=True):
     n: int | None = None
     sha256: str | None = None
     before: Earlier | None = None
+    removed: list[Earlier] = []
 
     @property
     def earlier(self) -> Earlier:
@@ -94,7 +96,7 @@ def earlier(number: int, name: str, state: State | None) -> Earlier:
 
 
 class Series:
-    """Numbers the files of an output. Only the sink's thread uses it.
+    """Numbers the files of an output. Only the sink's thread uses it, but for `remove`.
 
     Args:
         template: Names the files.
@@ -104,7 +106,6 @@ class Series:
         id: The same for all its files, also of earlier processes.
         single: Whether only one file at a time is written, so that the chain goes on over files.
         last: The file that was opened last.
-        removed: Files that were removed for good, of which no line tells yet; any thread adds.
         without_end: By path, how far files came that were not closed, for who goes on with one.
     """
 
@@ -112,8 +113,11 @@ class Series:
         self.id = ""
         self.single = not (template.per_session or template.per_server)
         self.last: Earlier | None = None
-        self.removed: deque[Earlier] = deque()
         self.without_end: dict[str, tuple[State | None, Earlier | None]] = {}
+        self._lock = threading.Lock()  # for what is noted
+        self._noted: Note | None = None
+        self._untold: list[Earlier] = []  # files that were removed, of which no line tells yet
+        self._telling: set[int] = set()  # the numbers of those of which one is being written
         self._number = 0
         self._notices = notices
         self._closed = ClosedFiles(template)
@@ -140,6 +144,8 @@ class Series:
                 self.last = _with_state(note)
             return
         self.id = note.series
+        with self._lock:
+            self._untold = note.removed + self._untold
         number = note.number
         if note.pending and tail.is_regular(note.path):
             _, numbers = tail.file_lines(note.path)
@@ -204,7 +210,45 @@ class Series:
     def _note(self, note: Note) -> None:
         if note.number < self._number:
             return  # another file was opened since
-        note = msgspec.structs.replace(note, inode=tail.inode_of(note.path))
+        with self._lock:
+            self._noted = msgspec.structs.replace(note, inode=tail.inode_of(note.path))
+            self._save()
+
+    def remove(self, files: list[Earlier]) -> None:
+        """Hear of files that are about to be removed for good; any thread may tell.
+
+        It is noted at once, so that a line tells of it even if popproxy is killed before.
+        """
+        with self._lock:
+            self._untold += files
+            self._save()
+
+    def to_tell(self) -> list[Earlier]:
+        """Give the removed files of which a line is to be written now."""
+        if not self._untold:
+            return []
+        with self._lock:
+            files = [file for file in self._untold if file.number not in self._telling]
+            self._telling.update(file.number for file in files)
+            return files
+
+    def not_told(self, files: list[Earlier]) -> None:
+        """Hear that lines about removed files were not written after all."""
+        with self._lock:
+            self._telling.difference_update(file.number for file in files)
+
+    def told(self, files: list[Earlier]) -> None:
+        """Hear that lines about removed files were written."""
+        with self._lock:
+            numbers = {file.number for file in files}
+            self._telling -= numbers
+            self._untold = [file for file in self._untold if file.number not in numbers]
+            self._save()
+
+    def _save(self) -> None:
+        if self._noted is None:
+            return
+        note = msgspec.structs.replace(self._noted, removed=self._untold)
         try:
             self._write(msgspec.json.encode(note) + b"\n")
         except OSError as error:

@@ -107,6 +107,21 @@ def test_p62_no_file_is_replaced_by_one_that_is_set_aside(tmp_path: Path) -> Non
     assert sorted(each.read_text() for each in tmp_path.iterdir()) == ["0", "1", "2"]
 
 
+def test_p62_names_of_a_second_go_up_although_earlier_ones_are_free_again(tmp_path: Path) -> None:
+    path, when = tmp_path / "all.jsonl", samples.start("a").timestamp
+    names = []
+    for number in range(4):
+        path.write_text(str(number))
+        descriptor = os.open(path, os.O_RDONLY)
+        aside = set_aside(str(path), descriptor, when)
+        os.close(descriptor)
+        assert aside is not None
+        names.append(Path(aside).name.partition("Z")[2])
+        if number == 1:
+            (tmp_path / Path(aside).name.replace("-2", "")).unlink()
+    assert names == [".jsonl", "-2.jsonl", "-3.jsonl", "-4.jsonl"]
+
+
 def test_p62_what_others_put_under_the_name_stays_there(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text("ours")

@@ -405,3 +405,31 @@ def test_p61_a_removal_whose_line_found_no_room_is_told_once_more(tmp_path: Path
     assert b"file.removed" in keeper.seal(line)
     keeper.written()
     assert b"file.removed" not in keeper.seal(line)
+
+
+def test_p64_a_removal_is_told_by_the_next_process_if_popproxy_was_killed(tmp_path: Path) -> None:
+    path = str(tmp_path / "all.jsonl")
+    (tmp_path / "all.jsonl").touch()
+    keeper = seals(path, Chain())(path)
+    removed = tmp_path / "all.20261120T120000Z.jsonl"
+    removed.write_bytes(keeper.opened(path, 0))
+    keeper.removing(str(removed))
+    later = seals(path, Chain())(path)
+    later.opened(path, 0)
+    assert b"file.removed" in later.seal(b'{"event":{"action":"x"}}\n')
+    later.written()
+    last = seals(path, Chain())(path)
+    last.opened(path, 0)
+    assert b"file.removed" not in last.seal(b'{"event":{"action":"x"}}\n')
+
+
+def test_a_removal_behind_the_last_record_is_told_before_the_end(tmp_path: Path) -> None:
+    path = str(tmp_path / "all.jsonl")
+    keeper = seals(path, Chain())(path)
+    removed = tmp_path / "all.20261120T120000Z.jsonl"
+    removed.write_bytes(keeper.opened(path, 0))
+    keeper.written()
+    keeper.removing(str(removed))
+    first, second = keeper.closing("ended").splitlines()
+    assert b"file.removed" in first
+    assert b"file.end" in second
