@@ -141,7 +141,9 @@ def key_name(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()[:16]
 
 
-def signed_text(series: str, number: int, before: State, action: str) -> bytes:
+def signed_text(
+    series: str, number: int, before: State, action: str, removed: int | None = None
+) -> bytes:
     """Give what a line about the file signs.
 
     Args:
@@ -149,14 +151,16 @@ def signed_text(series: str, number: int, before: State, action: str) -> bytes:
         number: The file's number.
         before: The chain in front of the line.
         action: The line's action.
+        removed: Number of the file that it says was removed.
     """
-    return b"popproxy %b\nseries %b\nfile %d\nline %d\nsha256 %b\n" % (
+    text = b"popproxy %b\nseries %b\nfile %d\nline %d\nsha256 %b\n" % (
         action.encode(),
         series.encode(),
         number,
         before.n,
         before.digest.hex().encode(),
     )
+    return text if removed is None else b"%bremoved %d\n" % (text, removed)
 
 
 def json_schema() -> dict[str, Any]:

@@ -116,7 +116,9 @@ class Sealing:
     ) -> bytes:
         signature = None
         if self._sign is not None:
-            signature = self._sign(signed_text(self._series, self._number, self.state, action))
+            gone = removed.number if removed is not None else None
+            text = signed_text(self._series, self._number, self.state, action, gone)
+            signature = self._sign(text)
         line = FileLine(
             timestamp=when,
             schema="popproxy/1",

@@ -8,9 +8,10 @@ themselves, so that the file's end is known and further breaks are counted.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, Literal
+from typing import IO, Final, Literal
 
 import msgspec
 
@@ -43,6 +44,10 @@ Kind = Literal[
 - unsealed: nothing in the file has a link
 - anew: a new chain begins, as if nothing had been in front of it
 """
+
+
+_TORN: Final = 8
+"""Torn lines that may stand behind each other: as many processes were killed in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +157,9 @@ class Walk:
         self._before = before
         self._explain = explain
         self._on_file_line = on_file_line
+        self._lines: Iterator[bytes] = iter(())
+        self._ahead: deque[bytes] = deque()
+        self._loose = False  # lines without a link stand in front of the first that has one
 
     def along(self, file: IO[bytes]) -> Walked:
         """Walk.
@@ -163,30 +171,38 @@ class Walk:
             OSError: It cannot be read.
         """
         walked = self.walked
-        lines = lines_of(file)
-        line = next(lines, b"")
+        self._lines = lines_of(file)
+        line = self._next()
         state = self._begin(line)
         number = 0
         while line:
             number += 1
             walked.octets += len(line)
             following = follows(state, line)
-            after = next(lines, b"")
             if following is None:
-                following = self._trouble(number, line, after, state)
+                following = self._trouble(number, line, self._peek(0), state)
             elif is_about_file(line):
                 self._about(line, state, following)
             else:
                 walked.records += 1
                 walked.end_line = False
             state = following
-            line = after
+            line = self._next()
         walked.lines = number
         walked.last = state
         if walked.before is None and number:
             walked.first_break = Break(kind="unsealed", line=1, n=1)
             walked.breaks = 1
         return walked
+
+    def _next(self) -> bytes:
+        return self._ahead.popleft() if self._ahead else next(self._lines, b"")
+
+    def _peek(self, place: int) -> bytes:
+        """Give a line that comes later: the next one for 0; none behind the end."""
+        while len(self._ahead) <= place:
+            self._ahead.append(next(self._lines, b""))
+        return self._ahead[place]
 
     def _begin(self, line: bytes) -> State:
         walked = self.walked
@@ -232,8 +248,8 @@ class Walk:
             walked.records += not is_about_file(line)
             return link
         if walked.before is None:
-            return self._unsealed(line, after, link)
-        if link is None and self._is_torn(line, after, state):
+            return self._unsealed(number, line, after, link)
+        if link is None and self._is_torn(line, state):
             walked.torn.append(number)
             return state
         base = base_of(line)
@@ -256,13 +272,20 @@ class Walk:
             walked.breaks += 1
         return _goes_on(line, link, after, state)
 
-    def _unsealed(self, line: bytes, after: bytes, link: State | None) -> State:
+    def _unsealed(self, number: int, line: bytes, after: bytes, link: State | None) -> State:
         """Pass over lines in front of the first one that has a link."""
         walked = self.walked
-        walked.records += not is_about_file(line)
         base, following = base_of(after), link_of(after)
+        if link is None and _looks_torn(line):
+            walked.torn.append(number)
+        else:
+            self._loose = True
+            walked.records += not is_about_file(line)
         if base is not None:
-            self._broken(Break(kind="added", line=1, n=0))
+            if self._loose:
+                self._broken(Break(kind="added", line=1, n=0))
+            start = _start_in(after)
+            walked.previous = start.file.previous if start is not None else None
             walked.before, walked.known = base, True
             return base
         if following is not None:
@@ -274,16 +297,25 @@ class Walk:
             return as_it_stands if right else State(following.n - 1, b"")
         return START
 
-    def _is_torn(self, line: bytes, after: bytes, state: State) -> bool:
+    def _is_torn(self, line: bytes, state: State) -> bool:
         """Tell whether a line is the rest of a write that failed or was interrupted.
 
         Such a line is no record: a whole one stands behind it, popproxy went on behind it, or it is
-        the file's last one and lacks its end.
+        the file's last one. Several may stand behind each other.
         """
-        if not after:
-            return not line.endswith(b"\n")
-        goes_on = follows(state, after) is not None or base_of(after) == state
-        return goes_on and not _is_object(line)
+        if not self._peek(0) and not line.endswith(b"\n"):
+            return True
+        if _is_object(line):
+            return False
+        for place in range(_TORN):
+            after = self._peek(place)
+            if not after:
+                return _looks_torn(line)
+            if follows(state, after) is not None or base_of(after) == state:
+                return True
+            if not _looks_torn(after):
+                return False
+        return False
 
     def _broken(self, found: Break) -> None:
         self.walked.breaks += 1
@@ -295,6 +327,11 @@ def _is_object(line: bytes) -> bool:
         return isinstance(msgspec.json.decode(line), dict)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
+
+
+def _looks_torn(line: bytes) -> bool:
+    """Tell whether a line lacks its end, in front of the LF that ended it later."""
+    return not line.rstrip().endswith(b"}}") and not _is_object(line)
 
 
 def _goes_on(line: bytes, link: State | None, after: bytes, state: State) -> State:

@@ -63,7 +63,9 @@ class Keys:
         key = self._keys.get(signature.key) if signature is not None else None
         if key is None or signature is None:
             return None
-        text = signed_text(line.file.series, line.file.number, before, line.event.action)
+        about = line.file
+        gone = about.removed.number if about.removed is not None else None
+        text = signed_text(about.series, about.number, before, line.event.action, gone)
         try:
             key.verify(signature.ed25519, text)
         except InvalidSignature:
@@ -95,6 +97,7 @@ class Checkpoints:
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._files: dict[tuple[str, int], _OfFile] = {}
+        self._first: dict[str, int] = {}  # of each series: the first file that a copy tells of
         self.count = 0
         for line in lines:
             copied = line[line.find(b"{") :].rstrip() + b"\n" if b"{" in line else b""
@@ -104,6 +107,7 @@ class Checkpoints:
                 continue
             key = about.file.series, about.file.number
             self._files.setdefault(key, _OfFile(about.file.name)).digests[link.n] = link.digest
+            self._first[key[0]] = min(key[1], self._first.get(*key))
             self.count += 1
             if self.count > CHECKPOINTS:
                 raise ProofError(f"there are more than {CHECKPOINTS:,} checkpoints: give fewer")
@@ -112,11 +116,22 @@ class Checkpoints:
                 "there is no checkpoint in it: give the file that lines about files were copied to"
             )
 
-    def meet(self, line: FileLine, behind: State) -> None:
-        """Take a line off the list, if it is the same as its copy."""
+    def meet(self, line: FileLine, behind: State) -> bool:
+        """Take a line off the list, if it is the same as its copy; say whether it is."""
         file = self._files.get((line.file.series, line.file.number))
-        if file is not None and file.digests.get(behind.n) == behind.digest:
-            del file.digests[behind.n]
+        if file is None or file.digests.get(behind.n) != behind.digest:
+            return False
+        del file.digests[behind.n]
+        return True
+
+    def should_know(self, series: str, numbers: Iterable[int]) -> bool:
+        """Tell whether a file is not older than all copies, so that there should be some of it.
+
+        Args:
+            series: Its series.
+            numbers: Its numbers in that.
+        """
+        return max(numbers, default=0) >= self._first.get(series, 0)
 
     def unmet(self, ends: Mapping[tuple[str, int], int]) -> list[str]:
         """Say, for people, which copies no file had.

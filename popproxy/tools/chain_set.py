@@ -1,9 +1,9 @@
 """Verifies files of JSON lines together: each by its own chain, and how they go on from each other.
 
 A file may be given on its own. What cannot be known then is told as a note and is no failure: what
-stood in front of the earliest file. A file that ends without its end line is another matter: it may
-have lost its tail. It is whole only if another file goes on from just its last line, or if a
-popproxy is writing it at this moment, which its lock tells.
+stood in front of the earliest file, if that says that it goes on from another. A file that ends
+without its end line is another matter: it may have lost its tail. It is whole only if another file
+goes on from just its last line, or if a popproxy is writing it now, which its lock tells.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Verdict:
         notes: What cannot be known, or should be.
         signed: Number of the last line in the chain that a signature vouches for; 0 if none does.
         forged: Whether a signature by a key that was given does not fit.
+        unvouched: Number of the first line about the file, behind a signed one, that is not signed.
+        known: Whether one of its lines is the same as its copy.
     """
 
     walked: Walked
@@ -47,6 +49,8 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
     signed: int = 0
     forged: bool = False
+    unvouched: int = 0
+    known: bool = False
 
     @property
     def series(self) -> str:
@@ -156,8 +160,8 @@ class ChainVerifier:
         held: list[Verdict] = []
 
         def on_file_line(line: FileLine, before: State, behind: State) -> None:
-            if self._checkpoints is not None:
-                self._checkpoints.meet(line, behind)
+            if self._checkpoints is not None and self._checkpoints.meet(line, behind):
+                held[0].known = True
             if self._keys is not None and before.digest:
                 self._vouch(held[0], line, before, behind)
 
@@ -176,17 +180,35 @@ class ChainVerifier:
             raise _unreadable(path, error) from None
         if self._keys is not None and not verdict.signed:
             verdict.faults.append("no line of it is signed by a key that was given")
+        elif verdict.unvouched:
+            verdict.faults.append(
+                f"line {verdict.unvouched:,} of the chain is about the file, as others of it, and"
+                " is not signed by a key that was given"
+            )
+        self._look_for_copies(verdict)
         for line in verdict.walked.torn:
             verdict.notes.append(
                 f"line {line:,} was cut off while it was written, and its record is lost"
             )
         return verdict
 
+    def _look_for_copies(self, verdict: Verdict) -> None:
+        """See whether any copy tells of a file that is not older than all copies."""
+        walked, checkpoints = verdict.walked, self._checkpoints
+        if checkpoints is None or verdict.known or walked.before is None:
+            return
+        if checkpoints.should_know(verdict.series, walked.numbers):
+            verdict.faults.append("no checkpoint that was given is of this file")
+        else:
+            verdict.notes.append("it is older than the checkpoints that were given")
+
     def _vouch(self, verdict: Verdict, line: FileLine, before: State, behind: State) -> None:
         assert self._keys is not None  # noqa: S101 - for the type checker
         good = self._keys.vouch(line, before)
         if good:
             verdict.signed = behind.n
+        elif good is None and verdict.signed:
+            verdict.unvouched = verdict.unvouched or behind.n
         elif good is False and not verdict.forged:
             verdict.forged = True
             since = f"behind line {verdict.signed:,}" if verdict.signed else "from its beginning"
@@ -229,6 +251,12 @@ class ChainVerifier:
         if not ahead:
             if files[0] is file:
                 gone = previous is not None and previous.number in removed
+                if not previous and not file.walked.known:
+                    file.faults.append(
+                        "its beginning was cut off, or is a file that was not given: nothing in it"
+                        f" tells what stood in front of line {before.n + 1:,} of the chain"
+                    )
+                    return
                 what = f"{previous.name} (file {previous.number})" if previous else "another file"
                 why = "which retention removed" if gone else "which is not among those given"
                 file.notes.append(f"it goes on from {what}, {why}")

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from popproxy.formats.chain import START, State, follows
+from popproxy.formats.file_lines import Signature, key_name
 from popproxy.formats.packed import open_packed
 from popproxy.formats.sealing import Sealing, Sign
 from popproxy.tools.chain_proof import Checkpoints, Keys
@@ -91,3 +95,14 @@ def state_of(lines: Iterable[bytes]) -> State:
         assert following is not None, line
         state = following
     return state
+
+
+def signer() -> tuple[Sign, bytes]:
+    """Make a signing key; give what signs, and the public key in PEM."""
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key()
+    name = key_name(public.public_bytes_raw())
+    pem = public.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return lambda text: Signature(key=name, ed25519=private.sign(text)), pem
