@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -17,10 +18,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from popproxy.cli import status_server
+from popproxy.cli import status_server, wiring_status
+from popproxy.cli.config import Layers, build
 from popproxy.cli.metrics import exposition
 from popproxy.cli.options import Invocation
 from popproxy.cli.screen import Screen
+from popproxy.cli.sources import read_text
 from popproxy.cli.status import _lines
 from popproxy.cli.status_report import (
     CertificateReport,
@@ -476,3 +479,13 @@ def test_a_person_reads_it() -> None:
         "certificates  local authority: until 2027-02-01 (65 days), /a\n"
         "trouble       none\n"
     )
+
+
+def test_libraries_that_metrics_need_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = Layers()
+    read_text(layers, '[status]\nmetrics = "127.0.0.1:9110"\nmetrics_token = "t"\n' + route(9), "f")
+    configuration = build(layers)
+    assert not list(wiring_status.check(configuration))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (problem,) = wiring_status.check(configuration)
+    assert problem.hint == "install them with: pip install 'popproxy[metrics]'"
