@@ -231,7 +231,7 @@ def _peak_of(session: Session, side: Side, piece: bytes, times: int) -> int:
 
 
 @pytest.mark.parametrize("side", Side)
-def test_law_4_p50_an_endless_line_is_held_in_bounds(side: Side) -> None:
+def test_p50_law_4_an_endless_line_is_held_in_bounds(side: Side) -> None:
     session = Session()
     session.receive(Side.SERVER, b"+OK\r\n", 0)
     session.receive(side, b"-ERR", 0)
@@ -239,7 +239,7 @@ def test_law_4_p50_an_endless_line_is_held_in_bounds(side: Side) -> None:
     assert _peak_of(session, side, b"y" * 60_000, 300) < 1_000_000
 
 
-def test_law_4_p50_an_endless_response_is_held_in_bounds() -> None:
+def test_p50_law_4_an_endless_response_is_held_in_bounds() -> None:
     session = Session()
     feed(
         session,
@@ -290,7 +290,7 @@ def _operations(session: Session, side: Side, data: bytes) -> int:
 
 
 @pytest.mark.parametrize("side", Side)
-def test_law_4_p51_one_octet_segments_cost_constant_time_each(side: Side) -> None:
+def test_p51_law_4_one_octet_segments_cost_constant_time_each(side: Side) -> None:
     costs = []
     for size in (2_000, 20_000):
         session = Session()

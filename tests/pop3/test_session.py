@@ -747,7 +747,7 @@ class TestOpaque:
     def test_http(self) -> None:
         assert "! http-on-pop3-port" in story(read(turns("S: +OK", "C: GET / HTTP/1.1")))
 
-    def test_too_many_pending_p52(self) -> None:
+    def test_p52_too_many_pending(self) -> None:
         session = Session(max_pending=10)
         feed(session, turns("S: +OK", "C: NOOP", "S: +OK"))
         events = session.receive(Side.CLIENT, b"NOOP\r\n" * 12, 1) + session.flush(2)
@@ -757,7 +757,7 @@ class TestOpaque:
         assert session.opaque
         assert joined([*events, *finish(session)], Side.CLIENT) == b"NOOP\r\n" * 12
 
-    def test_too_many_sasl_lines_p52(self) -> None:
+    def test_p52_too_many_sasl_lines(self) -> None:
         session = Session(max_pending=10)
         feed(session, turns("S: +OK", "C: AUTH PLAIN"))
         session.receive(Side.CLIENT, b"AGEAYg==\r\n" * 12, 1)

@@ -6,6 +6,7 @@ import contextlib
 import random
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
@@ -22,7 +23,7 @@ from popproxy.relay.legs import READ_MORE, LegLost
 from popproxy.relay.memory import CAPACITY, MemoryLeg
 from popproxy.relay.observer import Observer
 from popproxy.relay.pumps import Pumps
-from popproxy.relay.service import Service
+from popproxy.relay.service import Moment, Service
 from popproxy.relay.upstream import Reached, Unreachable
 from tests.support.relaying import (
     CLIENT,
@@ -610,6 +611,34 @@ async def test_p65_durations_come_from_the_monotonic_clock() -> None:
     assert [record.session.seq for record in session.hub.records] == list(
         range(1, len(session.hub.records) + 1)
     )
+
+
+async def test_p65_a_time_of_day_that_is_set_back_changes_no_duration_and_no_order() -> None:
+    begun = datetime(2011, 10, 29, 22, 37, 46, tzinfo=UTC)
+    looks: list[datetime] = []
+
+    class SetBack(Service):
+        def now(self) -> Moment:
+            looks.append(begun - timedelta(days=400 * len(looks)))
+            return Moment(looks[-1], self.clock())
+
+    async with relayed(kind=SetBack) as session:
+        await log_in(session)
+        await session.forward(b"NOOP\r\n")
+        await session.reply(b"+OK\r\n")
+        session.session._service.now()
+        await session.forward(b"QUIT\r\n")
+        await session.reply(b"+OK\r\n")
+        session.client.close()
+        session.server.close()
+        await session.ended.wait()
+    stamps = [record.timestamp for record in session.hub.records]
+    assert stamps == sorted(stamps)
+    assert begun <= stamps[0] <= stamps[-1] < begun + timedelta(minutes=2)
+    took = session.hub.end.event.duration
+    assert took is not None
+    assert 0 < took < 120 * 10**9
+    assert len(looks) > 1
 
 
 class DroppingHub(KeepingHub):
