@@ -314,8 +314,9 @@ async def test_p67_an_address_that_others_reach_needs_an_allow_list(host: str) -
         await start(route(f"pop3://{host}:0"))
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_p56_without_descriptors_sessions_go_on_and_accepting_resumes(
-    monkeypatch: pytest.MonkeyPatch,
+    code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exhausted = False
     accept = socket.socket.accept
@@ -323,7 +324,7 @@ async def test_p56_without_descriptors_sessions_go_on_and_accepting_resumes(
 
     def exhausted_accept(self: socket.socket) -> tuple[socket.socket, Any]:
         if exhausted and acceptor._reserve is not None:
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(code, os.strerror(code))
         return accept(self)
 
     monkeypatch.setattr("popproxy.relay.server.Acceptor", lambda: acceptor)

@@ -6,6 +6,7 @@ The test plays both ends: what it sends on one socket it expects on the other.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -83,6 +84,10 @@ class Upstream:
         server.settimeout(PATIENCE)
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._open.enter_context(server)
+
+    def asked(self) -> bool:
+        """Say whether somebody has connected who was not accepted yet."""
+        return bool(select.select([self._listener], [], [], 0)[0])
 
     def session(self, port: int) -> Session:
         """Open a session through popproxy. One at a time: the next accepted is taken for it."""
