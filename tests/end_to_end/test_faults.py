@@ -133,6 +133,34 @@ def test_p54_a_fifo_that_nobody_reads_stops_no_session(upstream: Upstream, tmp_p
     assert "QUIT" in (proxy.home / "log.txt").read_text()
 
 
+def test_p54_a_noop_takes_no_longer_beside_a_fifo_that_nobody_reads(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # it is opened, and never read
+    with (
+        Proxy(tmp_path / "blocked", upstream.port, "--jsonl", fifo) as blocked,
+        Proxy(tmp_path / "free", upstream.port, "--jsonl", "/dev/null") as free,
+    ):
+        sessions = [upstream.session(proxy.port).log_in() for proxy in (blocked, free)]
+        for session in sessions:
+            _retrieve(session, times=32)  # more than may wait for an output
+        times: list[list[float]] = [[], []]
+        for _ in range(500):  # in turns: whatever else the machine does slows both
+            for session, taken in zip(sessions, times, strict=True):
+                began = time.monotonic()
+                session.exchange(b"NOOP\r\n", b"+OK\r\n")
+                taken.append(time.monotonic() - began)
+        for session in sessions:
+            session.quit()
+        assert blocked.stop() == free.stop() == 0
+    os.close(reader)
+    with_fifo, without = (sorted(taken)[len(taken) * 99 // 100] for taken in times)
+    assert with_fifo < 5 * without + 0.02
+    assert b"were lost" in blocked.stderr
+
+
 def test_p54_a_fifo_with_a_reader_that_sleeps_stops_no_session_and_losses_are_told(
     upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ def test_there_is_a_writer_for_each_format(kind: Kind) -> None:
 
 
 def test_p71_each_log_that_has_room_for_it_says_that_mail_is_recorded() -> None:
-    for kind in ("jsonl", "text"):
+    for kind in ("jsonl", "text", "pcapng"):
         writer = writer_for(kind)
         head = b"".join(map(writer.write, plain_session().records[:1]))
         assert b"Mail is being recorded" in head
