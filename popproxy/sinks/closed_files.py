@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from popproxy.sinks.files import PACKED, stem_and_suffix
+from popproxy.sinks.files import PACKED, is_locked, stem_and_suffix
 from popproxy.sinks.keeping import utc_now
 from popproxy.sinks.naming import SESSION, Template
 
@@ -88,7 +88,7 @@ class ClosedFiles:
             with contextlib.suppress(FileNotFoundError), opened(folder) as parent:
                 for name in os.listdir(parent):  # noqa: PTH208 -- a descriptor
                     if clean:
-                        self._clean(parent, name)
+                        self._clean(parent, folder, name)
                     if (closed := self._known(parent, folder, name)) is not None:
                         found.append(closed)
         return sorted(found)
@@ -120,10 +120,14 @@ class ClosedFiles:
         free = match[1] is not None or match[3] is not None or (self._ends_untimed and settled)
         return Closed(when, int(match[2] or 1), _joined(folder, name), status.st_size, free)
 
-    def _clean(self, parent: int, name: str) -> None:
-        """Remove what an interrupted run left."""
+    def _clean(self, parent: int, folder: str, name: str) -> None:
+        """Remove what an interrupted run left, unless another popproxy is packing that file now."""
         original = name.removesuffix(UNFINISHED).removeprefix(".")
-        if name == f".{original}{UNFINISHED}" and self._pattern.fullmatch(original):
+        if (
+            name == f".{original}{UNFINISHED}"
+            and self._pattern.fullmatch(original)
+            and not is_locked(_joined(folder, original))
+        ):
             with contextlib.suppress(OSError):  # it is tried again
                 os.unlink(name, dir_fd=parent)
 

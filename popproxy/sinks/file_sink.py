@@ -108,7 +108,7 @@ class FileSink(QueuedSink):
             return writer_for(kind, putty_mode=putty_mode, tz=tz)
 
         shared = kind != "putty" and not self._template.per_session
-        locked = make_keeper is not None or retention.compress
+        locked = make_keeper is not None or retention.wanted
         self._caretaker: Caretaker | None = None
         self._looked_after = False
         keepers: list[Keeper] = []  # the last one, which hears what is removed

@@ -225,7 +225,8 @@ def lock(descriptor: int) -> None:
     except BlockingIOError:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from None
     except OSError as error:
-        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EINVAL}:
+        # EBADF: over NFS, a file that was opened for reading alone cannot be locked.
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EBADF}:
             raise
 
 

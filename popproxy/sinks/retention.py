@@ -25,7 +25,7 @@ from typing import IO, Final
 from popproxy.formats.packed import open_packed
 from popproxy.sinks.base import Notices, explain
 from popproxy.sinks.closed_files import UNFINISHED, ClosedFiles, opened
-from popproxy.sinks.files import FILE_MODE, PACKED, exists, is_locked
+from popproxy.sinks.files import FILE_MODE, PACKED, exists, is_locked, lock
 from popproxy.sinks.keeping import utc_now
 from popproxy.sinks.naming import Template
 
@@ -154,6 +154,8 @@ class Caretaker:
         trouble = None
         done = True
         for closed in self._files.find(clean=True) if self._retention.compress else ():
+            if self._ended:
+                break
             if not closed.free or closed.name.endswith(PACKED):
                 continue
             if is_locked(closed.path):
@@ -163,17 +165,21 @@ class Caretaker:
                 with opened(closed.folder) as parent:
                     self._pack(parent, closed.name, closed.path)
             except OSError as error:
-                trouble = trouble or error
+                if error.errno == errno.EBUSY:
+                    done = False  # it was just opened
+                else:
+                    trouble = trouble or error
         trouble = self._expire() or trouble
         if trouble is not None:
             raise trouble
         return done
 
     def _pack(self, parent: int, name: str, path: str) -> None:
-        """Pack a file; its time of change stays."""
+        """Pack a file; its time of change stays. Meanwhile nobody writes it: it is locked."""
         unfinished, packed = f".{name}{UNFINISHED}", f"{name}{PACKED}"
         source = os.open(name, _READ, dir_fd=parent)
         with open(source, "rb") as file:  # noqa: PTH123 -- a descriptor
+            lock(source)
             status = os.fstat(source)
             if exists(parent, packed):  # popproxy was killed before the original was removed
                 if not _same(file, path + PACKED):
@@ -190,8 +196,8 @@ class Caretaker:
                     with contextlib.suppress(OSError):
                         os.unlink(unfinished, dir_fd=parent)
                     raise
-        os.fsync(parent)
-        os.unlink(name, dir_fd=parent)
+            os.fsync(parent)
+            os.unlink(name, dir_fd=parent)
 
     def _pack_into(self, target: int, file: IO[bytes]) -> None:
         import zstandard  # only who packs needs it
