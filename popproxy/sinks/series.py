@@ -146,25 +146,26 @@ class Series:
         self.id = note.series
         with self._lock:
             self._untold = note.removed + self._untold
+        where = note.path if note.n is not None else self._where(note)
         number = note.number
-        if note.pending and tail.is_regular(note.path):
-            _, numbers = tail.file_lines(note.path)
-            number -= number not in numbers  # what was begun there has left nothing
+        if note.pending and where is None:
+            number -= 1  # what was begun has left nothing, wherever the file is by now
         self._number = number
         if number < note.number and note.before is not None:
             self.last = note.before
         elif number:
             note = msgspec.structs.replace(note, number=number)
-            self.last = _with_state(note if note.n is not None else self._found(note))
+            path = where or self._where(note) or note.path
+            self.last = _with_state(msgspec.structs.replace(note, path=path))
 
-    def _found(self, note: Note) -> Note:
-        """Find a file that was not closed, where it is now."""
+    def _where(self, note: Note) -> str | None:
+        """Find a file that was not closed, by its number; None if it is nowhere."""
         for path in self._perhaps(note):
             first, numbers = tail.file_lines(path)
             ours = first is not None and first.file.series == note.series
             if ours and note.number in numbers:
-                return msgspec.structs.replace(note, path=path)
-        return note
+                return path
+        return None
 
     def _perhaps(self, note: Note) -> Iterator[str]:
         """Say where a file may be: others rename it, as logrotate does, and popproxy, too."""

@@ -150,6 +150,24 @@ async def test_p64_killed_when_the_next_file_is_announced(tmp_path: Path) -> Non
     assert_whole(tmp_path, 3)
 
 
+async def test_p64_killed_when_it_was_about_to_go_on_with_a_file_that_is_renamed_then(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "all.jsonl"
+    make = seals(str(path), Chain())
+    keeper = make(str(path))
+    path.touch()
+    path.write_bytes(keeper.opened(str(path), 0))
+    keeper.written()
+    later = seals(str(path), Chain())(str(path))  # keeper's process was killed, and so is this one
+    later.opened(str(path), path.stat().st_size)
+    path.rename(tmp_path / "all.jsonl.1")
+    sink = sealed(path)
+    await write(sink, "a")
+    await sink.close(5)
+    assert_whole(tmp_path, 3)
+
+
 async def test_p62_a_file_that_is_moved_while_the_disk_is_full(
     tmp_path: Path, disk: FaultyDisk
 ) -> None:
