@@ -133,6 +133,7 @@ def test_p54_a_fifo_that_nobody_reads_stops_no_session(upstream: Upstream, tmp_p
     assert "QUIT" in (proxy.home / "log.txt").read_text()
 
 
+@pytest.mark.soak  # it takes times
 def test_p54_a_noop_takes_no_longer_beside_a_fifo_that_nobody_reads(
     upstream: Upstream, tmp_path: Path
 ) -> None:

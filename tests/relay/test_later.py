@@ -185,6 +185,7 @@ def _cost(octets: int, side: Side) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.soak  # it takes times
 @pytest.mark.parametrize("side", Side)
 def test_p51_a_line_that_comes_octet_by_octet_costs_linear_time(side: Side) -> None:
     """What is four times as long costs four times as much, and not sixteen times."""
