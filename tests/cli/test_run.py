@@ -169,6 +169,9 @@ def test_p71_the_start_says_that_mail_is_recorded_and_how_it_is_masked(
         assert "********" in said
         assert "pseudonyms" in said
         assert "\x1b" not in said
+        sentence = said.partition("mail is being recorded: ")[2].partition("\n")[0]
+        connected(proxy.port).close()
+        until(lambda: sentence in " ".join(proxy.stdout.decode().split()), "the session's notice")
 
 
 def test_the_listening_line_in_json_has_the_url(upstream: int, tmp_path: Path) -> None:
