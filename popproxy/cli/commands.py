@@ -10,8 +10,9 @@ from popproxy.cli.commands_ca import ca
 from popproxy.cli.commands_check import check, stats
 from popproxy.cli.commands_convert import convert
 from popproxy.cli.commands_read import diff, show
-from popproxy.cli.commands_relay import demo, run, serve
+from popproxy.cli.commands_relay import run
 from popproxy.cli.commands_replay import replay
+from popproxy.cli.commands_serve import demo, serve
 from popproxy.cli.commands_share import share, verify
 from popproxy.cli.commands_status import status
 from popproxy.cli.options import EXIT_STATUS, color_only

@@ -24,7 +24,8 @@ from popproxy.cli.diagnostics import Diagnostics
 from popproxy.cli.errors import CommandError, Status
 from popproxy.cli.options import Invocation
 from popproxy.cli.privileges import forbid_core_dumps
-from popproxy.cli.run import make_diagnostics, say_listening
+from popproxy.cli.run import make_diagnostics
+from popproxy.cli.sayings import say_listening
 from popproxy.cli.sources import read_options
 from popproxy.diagnostics import on_first_use
 from popproxy.peers import server

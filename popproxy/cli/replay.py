@@ -20,7 +20,8 @@ from popproxy.cli.errors import CommandError, ConfigurationError, Problem, Statu
 from popproxy.cli.options import Invocation
 from popproxy.cli.privileges import forbid_core_dumps
 from popproxy.cli.routes import read_route_options
-from popproxy.cli.run import make_diagnostics, say_waiting
+from popproxy.cli.run import make_diagnostics
+from popproxy.cli.sayings import say_waiting
 from popproxy.cli.sources import read_options
 from popproxy.diagnostics import on_first_use
 from popproxy.formats import visible

@@ -34,6 +34,7 @@ from popproxy.cli.privileges import (
     wanted_identity,
 )
 from popproxy.cli.reload import Reloader, Source, Wanted
+from popproxy.cli.sayings import say_listening, say_waiting
 from popproxy.cli.service_manager import ServiceManager, Vitals
 from popproxy.cli.status_report import ProcessReport, process_report
 from popproxy.cli.wiring_status import Desk
@@ -44,14 +45,12 @@ from popproxy.relay import (
     Listener,
     Relay,
     RelayError,
-    Url,
     encryption,
     notice,
 )
 from popproxy.sinks import Generations
 from popproxy.sinks.turns import share_interpreter
 from popproxy.tls.failures import TlsSetupError
-from popproxy.tls.settings import ListenerTls
 
 FLUSH = 5.0
 """Seconds that the end may take beyond the time for draining."""
@@ -372,35 +371,3 @@ def _started(plan: Plan, listeners: Sequence[Listener]) -> None:
 def _say_new(plan: Plan, listeners: Sequence[Listener]) -> None:
     if not plan.silent_listeners and plan.parent is None:
         say_listening(plan.diagnostics, listeners)
-
-
-_SECURITY = {"pop3": "no encryption", "pop3+stls": "STARTTLS", "pop3s": "SSL/TLS"}
-"""What mail clients call it in their settings."""
-
-
-def say_waiting(diagnostics: Diagnostics, url: Url, tls: ListenerTls) -> None:
-    """Tell a person what to set in a mail client, in the words of its settings.
-
-    Args:
-        diagnostics: Where to speak.
-        url: Where clients connect.
-        tls: How TLS is spoken with them.
-    """
-    diagnostics.announce(
-        "waiting",
-        f"waiting for mail clients: POP3, server {url.host}, port {url.port},"
-        f" {_SECURITY[url.scheme]}; Ctrl-C ends",
-    )
-    if url.scheme != "pop3" and tls.certificate is None:
-        diagnostics.announce(
-            "trust",
-            "they have to trust popproxy's local authority: `popproxy help trust` tells how",
-        )
-
-
-def say_listening(diagnostics: Diagnostics, listeners: Sequence[Listener]) -> None:
-    """Say where popproxy listens; programs that start it read these lines."""
-    for listener in listeners:
-        diagnostics.announce(
-            "listening", f"listening on {listener.url}", always=True, url=str(listener.url)
-        )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import click
 from popproxy.cli.errors import CommandError, Status
 from popproxy.formats import visible
 from popproxy.formats.packed import open_packed
+from popproxy.sinks.files import is_locked
 from popproxy.tools.chain import Break
 from popproxy.tools.chain_proof import Checkpoints, Keys, ProofError
 from popproxy.tools.chain_set import ChainError, ChainVerifier, Verdict, Whole
@@ -51,7 +50,7 @@ def verify_chain(paths: Sequence[str], options: Options) -> int:
     try:
         verifier = ChainVerifier(
             open_packed,
-            being_written=_being_written,
+            being_written=lambda file: is_locked(str(Path(file).resolve())),
             keys=Keys((path, _octets(path)) for path in options.keys) if options.keys else None,
             checkpoints=_checkpoints(options.checkpoints) if options.checkpoints else None,
             open_end=options.open_end,
@@ -92,25 +91,6 @@ def _files(path: str) -> Iterator[str]:
                 raise ChainError(f"{file} cannot be read: {error.strerror or error}") from None
             if starts:
                 yield str(file)
-
-
-def _being_written(path: str) -> bool:
-    """Tell whether a popproxy holds the lock of a file that it writes."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False  # It is told when it is read.
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _octets(path: str) -> bytes:

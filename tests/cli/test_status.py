@@ -40,7 +40,7 @@ from tests.support.asking import get, report, request
 from tests.support.ports import free_ports
 from tests.support.programs import find, needs
 from tests.support.reloading import Reloading, greeted, greeting, line, name_behind, route, running
-from tests.support.root import IS_ROOT
+from tests.support.root import only_root
 from tests.support.running import run
 from tests.support.waiting import until
 
@@ -168,7 +168,7 @@ def test_what_a_worker_counted_is_not_forgotten_when_it_ends(tmp_path: Path) -> 
         until(lambda: begun() == 5, "the counts of all processes")
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+@only_root
 def test_p68_another_user_may_not_ask(tmp_path: Path) -> None:
     with (
         greeting(b"one") as port,

@@ -12,7 +12,7 @@ from popproxy.cli.config import Configuration, Layers, build
 from popproxy.cli.diagnostics import Diagnostics
 from popproxy.cli.errors import ConfigurationError
 from popproxy.cli.routes import read_route_options
-from popproxy.cli.run import say_waiting
+from popproxy.cli.sayings import say_waiting
 from popproxy.cli.sources import read_text
 from popproxy.cli.wiring import check, make_routes
 from popproxy.cli.wiring_tls import pinned, setup_error, warnings
