@@ -15,7 +15,7 @@ import pytest
 
 from popproxy.formats import jsonl
 from popproxy.records import MASK, DataRecord
-from tests.support.clients import WAYS, Account, Way, python_poplib
+from tests.support.clients import WAYS, Account, Way, python_poplib, uncut
 from tests.support.dovecot import Dovecot
 from tests.support.leaks import PASSWORD, leaks
 from tests.support.mails import MAILS, PASSWORD_INSIDE, digests
@@ -42,6 +42,12 @@ def _account(tmp_path: Path, dovecot: Dovecot, user: str, name: str, mechanism: 
     home = tmp_path / name
     home.mkdir()
     return Account(host=dovecot.host, port=dovecot.port, user=user, home=home, mechanism=mechanism)
+
+
+def test_what_fetchmail_cuts_is_joined_whatever_octet_it_leaves() -> None:
+    for octet in range(256):
+        left_over = bytes([octet]).replace(b"\r", b"")  # fetchmail takes a CR away
+        assert uncut(b"head\n\nlong\0" + left_over + b"\nline\nend\n") == b"head\n\nlongline\nend\n"
 
 
 @needs("dovecot")

@@ -167,9 +167,16 @@ def fetchmail(account: Account) -> Fetched:
     )
     output = _run(account, "fetchmail", "-f", configuration, "--nodetach", "-v", "-v")
     stored = _of_files(list(folder.iterdir()), output)
-    # fetchmail 6.4 cuts a line after 8,191 octets: by NUL, an octet left over in its buffer, LF.
-    whole = [re.sub(rb"\0.\n", b"", message, flags=re.DOTALL) for message in stored.messages]
-    return Fetched(messages=whole, output=output)
+    return Fetched(messages=[uncut(message) for message in stored.messages], output=output)
+
+
+def uncut(message: bytes) -> bytes:
+    """Join the lines that fetchmail 6.4 cut after 8,191 octets.
+
+    It cuts by NUL, an octet left over in its buffer, LF. The octet is another one in each run. One
+    run of 256 has a CR there, which fetchmail takes away with those of the line ends.
+    """
+    return re.sub(rb"\0.?\n", b"", message, flags=re.DOTALL)
 
 
 def mpop(account: Account) -> Fetched:
