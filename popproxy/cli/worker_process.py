@@ -15,8 +15,10 @@ import trio
 from popproxy.cli.service_manager import Vitals
 from popproxy.cli.status_report import ProcessReport, succeeding, without_process
 from popproxy.cli.worker import LARGEST, READY, VARIABLE, Orders, send
+from popproxy.diagnostics import logger
 from popproxy.relay import Listener
 
+_NAME = "popproxy.cli"
 _OF_THE_PARENT = frozenset(
     {
         "NOTIFY_SOCKET",
@@ -126,6 +128,7 @@ class Worker:
 
     async def hear(self, connection: socket.socket) -> None:
         """Hear what its process says, until that is gone."""
+        misread = False
         while True:
             await trio.lowlevel.wait_readable(connection)
             try:
@@ -139,9 +142,21 @@ class Worker:
             if said == READY:
                 self.ready.set()
             else:
-                self.vitals = msgspec.json.decode(said, type=Vitals)
+                try:
+                    self.vitals = msgspec.json.decode(said, type=Vitals)
+                except msgspec.MsgspecError:
+                    misread = misread or self._cannot_read()
             if self.vitals.well:
                 self._well_at = trio.current_time()
+
+    def _cannot_read(self) -> bool:
+        """Say that its process speaks otherwise than this one; that it does is a sign of life."""
+        logger(_NAME).warning(
+            "worker-of-another-version",
+            message=f"worker {self.number} was started by another version of popproxy than the one"
+            " that watches it, and what it counts is not seen; restart popproxy",
+        )
+        return True
 
 
 def end_of(status: int) -> str:

@@ -55,7 +55,6 @@ class Seal:
         "_chain",
         "_closing",
         "_due",
-        "_ended",
         "_lines",
         "_opening",
         "_path",
@@ -84,7 +83,6 @@ class Seal:
         self._written, self._previous = series.without_end.pop(path, (None, None))
         self._opening = False
         self._closing = False
-        self._ended = False
         self._lines: list[tuple[str, bytes]] = []  # about the file, made and not yet written
         self._due = 0.0
         self._telling: list[Earlier] = []  # files of which a line tells that is not yet written

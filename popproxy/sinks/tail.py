@@ -21,7 +21,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 def is_regular(path: str) -> bool:
     """Tell whether a path names a regular file."""
     try:
-        return stat.S_ISREG(os.stat(path, follow_symlinks=False).st_mode)  # noqa: PTH116
+        return stat.S_ISREG(os.stat(path, follow_symlinks=False).st_mode)  # noqa: PTH116 -- paths are text here
     except OSError:
         return False
 

@@ -13,8 +13,8 @@ from popproxy.sinks.chain_key import signer
 from popproxy.sinks.copies import Copies
 from popproxy.sinks.series import Chain
 from popproxy.tools.chain_proof import Checkpoints, Keys
-from tests.sinks.test_seal import sealed, write
 from tests.support.chained import lines_of, rewrite, verify
+from tests.support.sealing import sealed, write
 
 
 def test_p69_a_key_that_is_made_is_nobody_elses_and_the_public_one_beside_it(

@@ -10,43 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from popproxy.sinks import FileSink
-from popproxy.sinks.keeping import Every
 from popproxy.sinks.seal import seals
 from popproxy.sinks.series import Chain
 from tests.support import samples
 from tests.support.chained import lines_of, verify
+from tests.support.sealing import logs, sealed, write
 from tests.support.sinks import FaultyDisk, disk
 from tests.support.waiting import until
 
 __all__ = ["disk"]
-
-
-def sealed(
-    template: Path, *, rotate_size: int = 0, rotate_every: Every = "never", open_files: int = 8
-) -> FileSink:
-    """Make a sink that seals, as a new process would."""
-    return FileSink(
-        "jsonl",
-        str(template),
-        gather=0.001,
-        retry=0.001,
-        make_keeper=seals(str(template), Chain()),
-        rotate_size=rotate_size,
-        rotate_every=rotate_every,
-        open_files=open_files,
-    )
-
-
-async def write(sink: FileSink, *sessions: str) -> None:
-    for name in sessions:
-        for record in samples.session(name):
-            sink.put(record)
-    assert await sink.flushed()
-
-
-def logs(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def assert_whole(folder: Path, records: int) -> None:
