@@ -14,6 +14,7 @@ from popproxy.cli.settings import RecordSettings
 from popproxy.cli.wiring import STDOUT, stream_of
 from popproxy.formats import Kind
 from popproxy.sinks import FileSink, Sink, SinkError, StreamSink
+from popproxy.sinks.elsewhere import Elsewhere
 from popproxy.sinks.naming import is_per_session
 from popproxy.sinks.retention import Retention
 
@@ -31,15 +32,19 @@ def named(record: RecordSettings) -> Iterator[tuple[Kind, str]]:
 
 
 def make_sinks(
-    configuration: Configuration, env: Mapping[str, str], *, again: bool = False
+    configuration: Configuration,
+    env: Mapping[str, str],
+    elsewhere: Elsewhere,
+    *,
+    again: bool = False,
 ) -> list[Sink]:
     """Make every sink, and find out whether its files can be written.
 
     Args:
         configuration: The settings.
         env: The environment.
-        again: The settings were read again: files may be in use by ourselves, and collectors that
-            stay are those made before, so that new files send nothing there about themselves.
+        elsewhere: Takes lines about files.
+        again: The settings were read again: files may be in use by ourselves.
 
     Returns:
         The sinks; at least one.
@@ -49,7 +54,7 @@ def make_sinks(
     """
     settings = configuration.settings
     collectors = list(wiring_syslog.make_sinks(configuration))
-    chain = wiring_chain.make_chain(configuration, [] if again else collectors)
+    chain = wiring_chain.make_chain(configuration, elsewhere)
     if not again:
         wiring_chain.refuse_files_in_use(configuration)
     sinks: list[Sink] = []

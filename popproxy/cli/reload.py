@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -31,6 +31,7 @@ from popproxy.privacy import Policy
 from popproxy.relay import Limits, Listener, Relay, RelayError, Route, Terms, Timeouts
 from popproxy.relay.record_hub import RecordHub
 from popproxy.sinks import Generations, Sink
+from popproxy.sinks.elsewhere import Elsewhere
 from popproxy.tls import key_log
 from popproxy.tls.failures import TlsSetupError
 
@@ -49,12 +50,14 @@ class Source:
         context: click's context of `popproxy run`, with its options; a worker has none.
         key: Key of pseudonyms, which stay the same within a run.
         authority: The folder of the local authority, if the settings name no other.
+        elsewhere: Takes lines about files, and hands them to the collectors of the time.
     """
 
     env: Mapping[str, str]
     context: click.Context | None
     key: bytes
     authority: Path
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +177,7 @@ def wanted(source: Source, configuration: Configuration, *, again: bool = False)
     Raises:
         CommandError: An output or a file of keys cannot be used.
     """
-    sinks = outputs.make_sinks(configuration, source.env, again=again)
+    sinks = outputs.make_sinks(configuration, source.env, source.elsewhere, again=again)
     if keys := configuration.settings.tls.keys:
         try:
             key_log.prepare(Path(keys))

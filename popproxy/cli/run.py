@@ -115,7 +115,7 @@ def run(invocation: Invocation, context: click.Context) -> int:
         source=source,
         wanted=wanted,
         parent=parent,
-        outputs=Generations(wanted.sinks, required=wanted.required),
+        outputs=Generations(wanted.sinks, required=wanted.required, elsewhere=source.elsewhere),
         identity=identity,
         diagnostics=make_diagnostics(
             configuration, invocation.env, 0 if parent is None else parent.orders.number

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from popproxy.cli.config import Configuration
 from popproxy.cli.errors import CommandError, Status
-from popproxy.sinks import Sink, SinkError
+from popproxy.sinks import SinkError
+from popproxy.sinks.elsewhere import Elsewhere
 from popproxy.sinks.files import is_locked
 from popproxy.sinks.keeping import Keeper
 from popproxy.sinks.naming import Template
@@ -15,12 +16,12 @@ from popproxy.sinks.series import Chain
 MakeKeeper = Callable[[str], Keeper]
 
 
-def make_chain(configuration: Configuration, sinks: Sequence[Sink]) -> Chain | None:
+def make_chain(configuration: Configuration, elsewhere: Elsewhere) -> Chain | None:
     """Say how JSON lines are sealed; None if they are not.
 
     Args:
         configuration: The settings.
-        sinks: Sinks of all kinds; lines about files go to those for syslog.
+        elsewhere: Takes lines about files.
 
     Raises:
         CommandError: The signing key cannot be used.
@@ -41,29 +42,22 @@ def make_chain(configuration: Configuration, sinks: Sequence[Sink]) -> Chain | N
                 hint=f"It comes from: {configuration.origins['chain', 'key']}.",
                 status=Status.USAGE,
             ) from None
-    return Chain(sign=sign, checkpoint=values.checkpoint, on_line=_elsewhere(configuration, sinks))
+    return Chain(
+        sign=sign, checkpoint=values.checkpoint, on_line=_on_line(values.copies, elsewhere)
+    )
 
 
-def _elsewhere(
-    configuration: Configuration, sinks: Sequence[Sink]
-) -> Callable[[str, bytes], None] | None:
-    """Give what sends lines about files elsewhere; None if nothing is to."""
-    takers: list[Callable[[str, bytes], object]] = []
-    if configuration.settings.record.syslog:
-        from popproxy.sinks.syslog_sink import SyslogSink
+def _on_line(path: str, elsewhere: Elsewhere) -> Callable[[str, bytes], None]:
+    """Give what sends lines about files to collectors, and to a file of copies if one is named."""
+    if not path:
+        return elsewhere.put
+    from popproxy.sinks.copies import Copies
 
-        takers += [sink.put_line for sink in sinks if isinstance(sink, SyslogSink)]
-    if path := configuration.settings.chain.copies:
-        from popproxy.sinks.copies import Copies
-
-        copies = Copies(path)
-        takers.append(lambda _action, line: copies.put(line))
-    if not takers:
-        return None
+    copies = Copies(path)
 
     def on_line(action: str, line: bytes) -> None:
-        for taker in takers:
-            taker(action, line)
+        elsewhere.put(action, line)
+        copies.put(line)
 
     return on_line
 

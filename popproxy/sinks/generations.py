@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from popproxy.sinks.base import Sink
+from popproxy.sinks.elsewhere import Elsewhere
 from popproxy.sinks.hub import DRAIN, Hub
 from popproxy.sinks.queued import QueuedSink
 from popproxy.sinks.state import SinkState
@@ -58,14 +59,23 @@ class Generations:
         changing: Held while outputs are chosen and put in force, and while some are closed.
     """
 
-    def __init__(self, sinks: Sequence[Sink], required: bool = False) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        required: bool = False,
+        *,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         """Begin with the first generation.
 
         Args:
             sinks: Its sinks; they are closed with the generations.
             required: As for `Hub`.
+            elsewhere: Is told of the sinks of each generation that is put in force.
         """
         self._now = Generation.of(sinks, required)
+        self._elsewhere = elsewhere or Elsewhere()
+        self._elsewhere.follow(sinks)
         self._earlier: dict[Generation, None] = {}
         self._lost = 0  # by sinks that are closed
         self.changing = trio.Lock()
@@ -145,6 +155,7 @@ class Generations:
             return None
         before, self._now = self._now, generation
         self._earlier[before] = None
+        self._elsewhere.follow(generation.sinks)
         self.start()
         return before
 

@@ -13,6 +13,7 @@ from popproxy.cli.config import Configuration
 from popproxy.cli.errors import CommandError
 from popproxy.cli.settings import Settings
 from popproxy.sinks import FileSink, StreamSink
+from popproxy.sinks.elsewhere import Elsewhere
 from popproxy.sinks.terminal import TerminalSink
 
 
@@ -48,7 +49,9 @@ def kinds(
     monkeypatch: pytest.MonkeyPatch, configuration: Configuration, *, terminal: bool
 ) -> list[type]:
     monkeypatch.setattr(sys, "stdout", Screen(terminal))
-    return [type(sink) for sink in outputs.make_sinks(configuration, {"TERM": "xterm"})]
+    return [
+        type(sink) for sink in outputs.make_sinks(configuration, {"TERM": "xterm"}, Elsewhere())
+    ]
 
 
 def test_with_no_output_named_the_transcript_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +93,7 @@ def test_paths_that_cannot_be_written_are_told_at_the_start(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "x.log"):
         with pytest.raises(CommandError) as caught:
-            outputs.make_sinks(configured(text=[str(path)]), {})
+            outputs.make_sinks(configured(text=[str(path)]), {}, Elsewhere())
         assert caught.value.status == 2
         assert str(path) in caught.value.what
         assert "option --text" in caught.value.hint

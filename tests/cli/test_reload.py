@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.collecting_syslog import FakeCollector
 from tests.support.proxy import records, wait_for_sessions_to_end, with_action
 from tests.support.reloading import (
     BODY,
@@ -193,6 +195,31 @@ def test_outputs_that_change_do_not_tear_the_logs_of_running_sessions(
         assert b"NOOP" in putty.read_bytes()
         assert b"QUIT" in putty.read_bytes()
         until(lambda: both.read_bytes().count(b"session.end") == 2, "both sessions in one file")
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_p69_lines_about_files_reach_the_collectors_of_the_time(
+    one: int, tmp_path: Path, from_the_start: bool
+) -> None:
+    with FakeCollector() as collector:
+        syslog = f'syslog = ["syslog+tcp://127.0.0.1:{collector.port}"]\n'
+        before = '[record]\njsonl = ["stays.jsonl"]\n' + (syslog if from_the_start else "")
+        after = '[record]\njsonl = ["stays.jsonl", "comes.jsonl"]\n' + syslog
+        spool = '[syslog]\nspool = "spool"\n' + route(one)
+        with running(tmp_path / "x", before + spool) as proxy:
+            name_behind(proxy.port)
+            wait_for_sessions_to_end(proxy.home / "stays.jsonl")
+            proxy.reload(after + spool)
+            name_behind(proxy.port)
+            wait_for_sessions_to_end(proxy.home / "comes.jsonl")
+            connected = collector.accept()
+            proxy.process.terminate()
+            assert proxy.process.wait(PATIENCE) == 0
+        came = b"\n".join(connected.read_to_the_end())
+    told = re.findall(rb'"action":"(file\.\w+)".*?"name":"(\w+)\.jsonl"', came)
+    assert (b"file.start", b"comes") in told
+    assert (b"file.end", b"comes") in told
+    assert (b"file.end", b"stays") in told
 
 
 def test_what_only_a_restart_changes_is_named(one: int, tmp_path: Path) -> None:
