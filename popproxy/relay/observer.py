@@ -21,7 +21,7 @@ from typing import Literal
 from popproxy.pop3 import Event, FindingCode, Session, Side, State
 from popproxy.privacy import Recorder
 from popproxy.records import Endpoint, Record, RoutePart, TlsPart
-from popproxy.relay import diagnostics
+from popproxy.relay import after_stls, diagnostics
 from popproxy.relay.border import Border
 from popproxy.relay.by_hand import ByHand
 from popproxy.relay.later import Later
@@ -29,8 +29,6 @@ from popproxy.relay.record_hub import RecordHub
 
 FLUSH_AFTER = 500_000_000
 """Nanoseconds after which content that fills no piece yet is recorded all the same (P64)."""
-
-_TLS_HANDSHAKE = 0x16  # the first octet of a TLS handshake record (RFC 8446, section 5.1)
 
 _failures = diagnostics.Limiter(interval=10.0, burst=5)
 
@@ -164,7 +162,7 @@ class Observer:
         try:
             parser = self._parser
             if side is Side.CLIENT and parser.waiting_for_tls:
-                events = self._after_stls(data, at)
+                events = after_stls.read_on(parser, data, at)
             else:
                 events = parser.receive(side, data, at)
             records = self._recorder.record(events) if events else ()
@@ -349,16 +347,6 @@ class Observer:
             self._fail(error, at)
         else:
             self._put(records, at)
-
-    def _after_stls(self, data: bytes, at: int) -> list[Event]:
-        """Tell the parser what the client does after the +OK to its STLS, and go on."""
-        parser = self._parser
-        events: list[Event] = []
-        if data[0] == _TLS_HANDSHAKE:
-            events += parser.tls_passed(at)
-        while parser.waiting_for_tls:  # again, if what waited holds the answer to another STLS
-            events += parser.tls_declined(at)
-        return events + parser.receive(Side.CLIENT, data, at)
 
     def _put(self, records: Sequence[Record], at: int) -> None:
         """Hand records to the hub, first those that it did not take when told of a failure."""
