@@ -108,6 +108,8 @@ class Jail:
                     stdout=output,
                     stderr=output,
                     env=self._environment(settings),
+                    # Cyrus ends by a signal to its group, in which another test run may have one.
+                    start_new_session=True,
                 )
             )
 

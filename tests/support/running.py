@@ -21,7 +21,8 @@ NOWHERE = "pop3://127.0.0.1:9"
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("POPPROXY_", "XDG_", "COVERAGE")) and name not in ("NO_COLOR", "HOME")
+    if not name.startswith(("POPPROXY_", "XDG_", "COVERAGE"))
+    and name not in ("NO_COLOR", "HOME", "COLUMNS", "LINES")
 }
 LISTENING = re.compile(rb"listening on pop3(?:s|\+stls)?://127\.0\.0\.1:(\d+)")
 
