@@ -198,7 +198,7 @@ def test_outputs_that_change_do_not_tear_the_logs_of_running_sessions(
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
-def test_p69_lines_about_files_reach_the_collectors_of_the_time(
+def test_lines_about_files_reach_the_collectors_of_the_time(
     one: int, tmp_path: Path, from_the_start: bool
 ) -> None:
     with FakeCollector() as collector:
