@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
 from popproxy.records import Record
 from popproxy.sinks.base import Notices, Sink
+from popproxy.sinks.elsewhere import TakesLines
 from popproxy.sinks.losses import Losses
 from popproxy.sinks.queued import QueuedSink
 
@@ -99,6 +101,9 @@ class Hub:
     async def aclose(self, deadline: float = DRAIN) -> int:
         """Have the sinks write what is left, and end them, all at the same time.
 
+        Those that take lines about files end when the files are closed, so that the last line of
+        each is among them; for that they wait half of the time at most.
+
         Args:
             deadline: Seconds that they have for it.
 
@@ -109,9 +114,22 @@ class Hub:
         # ended. Bounded, because every sink keeps to the deadline.
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
+                closed = trio.Event()
                 for sink in self._sinks:
-                    nursery.start_soon(self._close, sink, deadline)
+                    if isinstance(sink, TakesLines):
+                        nursery.start_soon(self._close_behind, closed, sink, deadline)
+                async with trio.open_nursery() as files:
+                    for sink in self._sinks:
+                        if not isinstance(sink, TakesLines):
+                            files.start_soon(self._close, sink, deadline)
+                closed.set()
         return self.lost
+
+    async def _close_behind(self, closed: trio.Event, sink: Sink, deadline: float) -> None:
+        until = time.monotonic() + deadline
+        with trio.move_on_after(deadline / 2):
+            await closed.wait()
+        await self._close(sink, max(0.0, until - time.monotonic()))
 
     async def _close(self, sink: Sink, deadline: float) -> None:
         try:

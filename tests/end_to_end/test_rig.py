@@ -106,7 +106,7 @@ def test_a_missing_program_skips_and_in_ci_fails(
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("CI", "POPPROXY_NO_SKIPS", "COLUMNS")
+        if name not in ("CI", "POPPROXY_NO_SKIPS", "COLUMNS") and not name.startswith("PYTEST_")
     }
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-rs", str(file)],

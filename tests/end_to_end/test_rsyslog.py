@@ -119,10 +119,12 @@ def test_every_record_of_real_clients_arrives_once_and_nothing_else(
     wanted = [(one["session"]["id"], one["session"]["seq"]) for one in records(home / LOG)]
     until(lambda: len(rsyslog.collected()) >= len(wanted), "all records")
     assert sorted(rsyslog.collected()) == sorted(wanted)
-    collected = (rsyslog.home / "records.jsonl").read_bytes()
+    # What the file says of itself went there, too, and proves it to be the one that was written.
+    copies = rsyslog.home / "records.jsonl"
+    until(lambda: b'"file.end"' in copies.read_bytes(), "the line that ends the file")
+    collected = copies.read_bytes()
     assert not leaks({"records.jsonl": collected})
     assert b"oversize" not in rsyslog.log.encode()
-    # What the file says of itself went there, too, and proves it to be the one that was written.
     kept = Checkpoints(collected.splitlines())
     assert kept.count >= 2
     assert verify(home / LOG, checkpoints=kept).whole

@@ -283,3 +283,55 @@ def test_p25_a_broken_callback_does_no_harm() -> None:
             "cause": "No space left on device",
         }
     ]
+
+
+class Collector(View):
+    """A view that takes lines about files, and notes how the others were when it was closed."""
+
+    def __init__(self, others: list[View]) -> None:
+        super().__init__()
+        self.others = others
+        self.seen: list[bool] = []
+        self.deadline = 0.0
+
+    def put_line(self, action: str, line: bytes) -> None:
+        pass
+
+    async def close(self, deadline: float) -> None:
+        self.seen = [other.closed for other in self.others]
+        self.deadline = deadline
+        await super().close(deadline)
+
+
+class Leisurely(View):
+    """A view that takes some time to be closed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    async def close(self, deadline: float) -> None:
+        await trio.sleep(self.seconds)
+        await super().close(deadline)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "behind"),
+    [
+        pytest.param(0.0, True, id="at-once"),
+        pytest.param(0.9, True, id="slow"),
+        pytest.param(1.1, False, id="too-slow"),
+        pytest.param(1e9, False, id="never"),
+    ],
+)
+async def test_who_takes_lines_about_files_ends_behind_them_but_in_time(
+    seconds: float, behind: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    slow = Leisurely(seconds)
+    collector = Collector([slow])
+    began = trio.current_time()
+    await Hub([collector, slow]).aclose(2.0)
+    assert collector.closed
+    assert collector.seen == [behind]
+    assert collector.deadline > 1.5, "real time, of which none went by"
+    assert trio.current_time() - began <= 2.0
