@@ -13,6 +13,7 @@ import pytest
 from popproxy.sinks import files
 from popproxy.sinks.base import SinkError, explain
 from popproxy.sinks.naming import Template
+from tests.support.modes import modes_at_birth
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777])
@@ -46,21 +47,8 @@ def test_p69_modes_do_not_depend_on_the_umask(tmp_path: Path, opened: list[int])
 def test_p69_the_file_is_never_wider_than_it_ends_up(
     tmp_path: Path, opened: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
-    real = os.open
-
-    def spy(path: str, flags: int, given: int = 0o777, *, dir_fd: int | None = None) -> int:
-        descriptor = real(path, flags, given, dir_fd=dir_fd)
-        if flags & os.O_CREAT:
-            seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
-        return descriptor
-
-    before = os.umask(0)
-    try:
-        monkeypatch.setattr(os, "open", spy)
+    with modes_at_birth(monkeypatch) as seen:
         opened.append(files.open_log(str(tmp_path / "p.log")))
-    finally:
-        os.umask(before)
     assert seen == [0o600]
 
 

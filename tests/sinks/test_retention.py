@@ -22,6 +22,7 @@ from popproxy.sinks.series import Chain
 from popproxy.tools import captures
 from tests.support import samples
 from tests.support.chained import verify
+from tests.support.modes import modes_at_birth
 from tests.support.programs import needs
 from tests.support.waiting import until
 
@@ -105,6 +106,15 @@ def test_p62_files_are_packed_so_that_zstd_reads_them(tmp_path: Path) -> None:
         assert file.read() == before
     said = subprocess.run(["zstd", "-dc", packed], capture_output=True, check=True)
     assert said.stdout == before
+
+
+def test_p69_a_packed_file_is_never_wider_than_it_ends_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, "all.jsonl", OLD)
+    with modes_at_birth(monkeypatch) as seen:
+        assert look(tmp_path, Retention(compress=True))
+    assert seen == [0o600]
 
 
 def test_p62_an_interrupted_packing_is_cleaned_up_and_done_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from popproxy.tls.failures import TlsSetupError
 from popproxy.tls.key_log import prepare
+from tests.support.modes import modes_at_birth
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o777])
@@ -34,6 +35,14 @@ def test_p16_the_file_is_for_its_owner_and_says_what_it_is(tmp_path: Path) -> No
     assert all(line.startswith("# ") for line in lines), "Wireshark takes them for comments"
     assert "SECRET" in lines[0]
     assert "passwords" in lines[1]
+
+
+def test_p69_the_file_is_never_wider_than_it_ends_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with modes_at_birth(monkeypatch) as seen:
+        prepare(tmp_path / "keys.SECRET")
+    assert seen == [0o600]
 
 
 def test_p16_openssl_adds_to_the_file_and_so_does_the_next_run(tmp_path: Path) -> None:
