@@ -152,7 +152,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         "certificates",
         (
             f"{one.use}: until {one.not_after:%Y-%m-%d}"
-            f" ({(one.not_after - report.at).days:,} days), {one.path}"
+            f" ({(one.not_after - report.at).days:,} days){one.path and f', {one.path}'}"
             for one in report.certificates
         ),
     )

@@ -57,11 +57,11 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CertificateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate of popproxy's own.
+    """A certificate of popproxy's own, or what a server showed last.
 
     Attributes:
         use: What it is for, in words.
-        path: Its file, or the folder of the local authority.
+        path: Its file, or the folder of the local authority; empty for a server's.
         not_after: Until when it is valid.
     """
 
@@ -82,7 +82,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         file: The configuration file, if there is one.
         read: When the configuration that is in force was read.
         remark: What a person should know of the last reload; empty if it went well.
-        certificates: Certificates that popproxy shows.
+        certificates: Certificates that popproxy shows, and those that servers show.
         processes: Those that serve.
         troubles: What is wrong, in sentences.
     """
@@ -166,6 +166,17 @@ def without_process(report: ProcessReport) -> ProcessReport:
     )  # fmt: skip
 
 
+def _of_servers(processes: Sequence[ProcessReport]) -> Iterator[CertificateReport]:
+    """Give the certificate of each server; the newest, if workers were shown several."""
+    found: dict[str, datetime] = {}
+    for route in (route for process in processes for route in process.routes):
+        if until := route.server_until:
+            found[route.upstream] = max(until, found.get(route.upstream, until))
+    for upstream, until in found.items():
+        use = f"certificate that {upstream} shows"
+        yield CertificateReport(use=use, path="", not_after=until)
+
+
 def troubles(report: Report) -> Iterator[str]:
     """Say what is wrong, in sentences; nothing if all is well."""
     for process in report.processes:
@@ -233,7 +244,7 @@ class Standing:
             file=self._file,
             read=self._read,
             remark=remark,
-            certificates=self._certificates,
+            certificates=[*self._certificates, *_of_servers(processes)],
             processes=processes,
         )
         return msgspec.structs.replace(report, troubles=list(troubles(report)))

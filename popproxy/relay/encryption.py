@@ -15,6 +15,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import trio
@@ -93,7 +94,14 @@ def failed(failure: TlsFailure, leg: LegName, tls: ssl.SSLSocket | None = None) 
 
 
 class Encryption(Protocol):
-    """Whoever can put TLS on the legs of a route's sessions."""
+    """Whoever can put TLS on the legs of a route's sessions.
+
+    Attributes:
+        server_until: Until when the certificate is valid that the server showed last; None if it
+            showed none yet.
+    """
+
+    server_until: datetime | None
 
     async def with_client(self, leg: Leg) -> Encrypted:
         """Be the server of a handshake with a client, which begins it.
@@ -147,6 +155,7 @@ class TlsEncryption:
         self._client_side: UpstreamContext | None = None
         self._server_side: ListenerContext | None = None
         self._making = trio.Lock()
+        self.server_until: datetime | None = None
 
     async def prepare(self, *, clients: bool, server: bool) -> list[str]:
         """Make contexts now, so that what is wrong with the settings shows at the start.
@@ -182,7 +191,10 @@ class TlsEncryption:
         context = await _usable(self._upstream_context, connected, "upstream")
         tls = _wrapped(context.wrap, connected, "upstream")
         await self._shake_hands(tls, "upstream", context.name, context.verify)
-        return _encrypted(tls, "upstream", context.name, context.remember)
+        encrypted = _encrypted(tls, "upstream", context.name, context.remember)
+        if encrypted.part.not_after is not None:
+            self.server_until = datetime.fromisoformat(encrypted.part.not_after)
+        return encrypted
 
     async def _shake_hands(
         self,

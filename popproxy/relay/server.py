@@ -225,6 +225,7 @@ class Relay:
                 listen=str(url),
                 upstream=str(place.listener.route.upstream),
                 sessions=counts[place.listener.route.name],
+                server_until=tls.server_until if (tls := place.service.encryption) else None,
             )
             for url, place in every.items()
         ]

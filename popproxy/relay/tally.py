@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 REASONS = 64
 """Reasons of an end that are told apart; there are fewer, and no peer can make one."""
@@ -38,9 +39,12 @@ class RouteState:
         upstream: The server's URL.
         sessions: Sessions that are under way, also those that began by earlier settings of the
             same name.
+        server_until: Until when the certificate is valid that the server showed last; None if it
+            showed none yet.
     """
 
     name: str
     listen: str
     upstream: str
     sessions: int
+    server_until: datetime | None = None

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trustme
 from trio.testing import MockClock
 
 from popproxy.cli import status_server, wiring_status
@@ -29,6 +31,7 @@ from popproxy.cli.status_report import (
     CertificateReport,
     ProcessReport,
     Report,
+    Standing,
     succeeding,
     troubles,
     without_process,
@@ -452,6 +455,55 @@ def output(**values: object) -> list[SinkState]:
 )
 def test_trouble_is_told_in_sentences(wrong: Report, said: list[str]) -> None:
     assert list(troubles(wrong)) == said
+
+
+def test_of_what_a_server_showed_to_workers_the_newest_counts() -> None:
+    def shown(upstream: str, days: float | None) -> RouteState:
+        until = None if days is None else datetime.now(UTC) + timedelta(days=days)
+        return RouteState(
+            name="a", listen=upstream, upstream=upstream, sessions=0, server_until=until
+        )
+
+    one, two, three = "pop3s://one", "pop3s://two", "pop3s://three"
+    made = Standing().report(
+        [
+            ProcessReport(
+                worker=1, serving=True, routes=[shown(one, 3), shown(two, -1), shown(three, None)]
+            ),
+            ProcessReport(worker=2, serving=True, routes=[shown(one, 80), shown(two, None)]),
+        ]
+    )
+    uses = [(certificate.use, certificate.path) for certificate in made.certificates]
+    assert uses == [(f"certificate that {url} shows", "") for url in (one, two)]
+    [trouble] = made.troubles
+    assert trouble.startswith("the certificate that pop3s://two shows expired on ")
+
+
+@pytest.mark.parametrize("process", ["", TWO], ids=["alone", "workers"])
+def test_the_certificate_of_the_server_is_told_once_it_was_shown(
+    process: str, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    until_then = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", not_after=until_then).configure_cert(tls)
+    with greeting(b"one", tls) as port:
+        server = route(port, more=f'upstream_ca = "{tmp_path}/ca.pem"\n').replace(
+            f'upstream = "pop3://127.0.0.1:{port}', f'upstream = "pop3s://127.0.0.1:{port}'
+        )
+        with running(tmp_path / "x", RECORD + SOCKET + process + server) as proxy:
+            assert report(proxy.home / "status")["certificates"] == []
+            assert name_behind(proxy.port) == b"one"
+            told = until(lambda: report(proxy.home / "status")["certificates"], "its certificate")
+            [certificate] = told
+            assert datetime.fromisoformat(certificate["not_after"]) == until_then
+            done = run("status", "--socket", "status", cwd=proxy.home, POPPROXY_CONFIG="/dev/null")
+            assert done.returncode == 1
+            shown = (
+                f"the certificate that pop3s://127.0.0.1:{port} shows expires on {until_then:%F}"
+            )
+            assert f"trouble       {shown}\n" in done.stdout
 
 
 def test_counts_of_earlier_processes_are_added() -> None:

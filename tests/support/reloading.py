@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +25,23 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, name: bytes) -> None:
+    def __init__(self, name: bytes, tls: ssl.SSLContext | None) -> None:
         self.name = name
+        self.tls = tls
         super().__init__(("127.0.0.1", 0), _Session)
 
 
 class _Session(socketserver.StreamRequestHandler):
     server: _Server
+
+    def setup(self) -> None:
+        if self.server.tls is not None:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()  # the server knows the socket below it only
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -45,9 +56,9 @@ class _Session(socketserver.StreamRequestHandler):
 
 
 @contextlib.contextmanager
-def greeting(name: bytes) -> Iterator[int]:
-    """Run a server that greets with its name; give its port."""
-    with _Server(name) as server:
+def greeting(name: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Run a server that greets with its name, under TLS if told how; give its port."""
+    with _Server(name, tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
