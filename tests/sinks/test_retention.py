@@ -140,8 +140,8 @@ def test_p62_a_packed_file_of_other_content_is_not_replaced(tmp_path: Path) -> N
 
 def test_p62_a_name_that_is_just_being_taken_is_left_alone(tmp_path: Path) -> None:
     taken = f"all.{NOW:%Y%m%dT%H%M%SZ}.jsonl"
-    (tmp_path / taken).touch()
-    (tmp_path / OLD).write_bytes(b"")
+    aged(tmp_path / taken, 0, octets=0)
+    aged(tmp_path / OLD, 8, octets=0)
     look(tmp_path, Retention(keep_days=1, keep_size=1, compress=True))
     assert names(tmp_path) == {taken}
 
