@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
+from popproxy.cli import interrupts
 from popproxy.cli.pager import write_through
 from popproxy.records import Record
 from popproxy.sinks.terminal import Transcript
@@ -61,10 +63,13 @@ class Following:
         Raises:
             CommandError: The capture cannot be read.
         """
+        with interrupts.remembered() as raise_if_interrupted:
+            self._show(partial(read, partial(self._wait, raise_if_interrupted)), at_once)
 
+    def _show(self, read: Callable[[], Iterator[Record]], at_once: bool) -> None:
         def reading(*, on_error: OnError | None = None) -> Iterator[Record]:
             del on_error  # `read` tells
-            return read(self._wait)
+            return read()
 
         for record in chosen(reading, Choice(session=self._wanted.session)):
             if self._in_time(record):
@@ -87,8 +92,9 @@ class Following:
         if shown := self._transcript.write(record):
             write_through(shown.decode(self._encoding))
 
-    def _wait(self) -> None:
+    def _wait(self, raise_if_interrupted: Callable[[], None]) -> None:
         """Show what is complete, and give the file time."""
+        raise_if_interrupted()
         for record in self._sieve.settle() if self._sieve is not None else ():
             self._write(record)
         sys.stdout.flush()

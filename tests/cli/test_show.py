@@ -521,6 +521,43 @@ def test_following_waits_between_looks_and_keeps_to_times() -> None:
     assert "session" not in screen.getvalue().splitlines()[0]
 
 
+def test_following_ends_though_a_library_lost_the_interrupt() -> None:
+    transcript = Transcript(Palette(), Glyphs(), lambda: 80)
+    live = Following(transcript, Choice(), None, encoding="utf-8", sleep=lambda _: None)
+    looks: list[int] = []
+
+    def read(wait: Wait) -> Iterator[Record]:
+        yield from ()
+        for look in range(3):
+            looks.append(look)
+            if look == 1:
+                with contextlib.suppress(KeyboardInterrupt):  # as msgspec does
+                    os.kill(os.getpid(), signal.SIGINT)
+            wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        live.show(read, at_once=False)
+    assert looks == [0, 1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_following_listens_to_no_signal_that_is_to_be_ignored() -> None:
+    transcript = Transcript(Palette(), Glyphs(), lambda: 80)
+    live = Following(transcript, Choice(), None, encoding="utf-8", sleep=lambda _: None)
+
+    def read(wait: Wait) -> Iterator[Record]:
+        yield from ()
+        os.kill(os.getpid(), signal.SIGINT)
+        wait()
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        live.show(read, at_once=False)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 # A real terminal
 
 
