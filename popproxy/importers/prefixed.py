@@ -29,7 +29,10 @@ _MAILKIT = re.compile(
 _FETCHMAIL = re.compile(
     rb"(?:.*?\s)?fetchmail(?:\[\d+\])?: POP3(?P<side>[<>]) ?(?P<text>.*)", re.DOTALL
 )
-_CURL = re.compile(rb"(?:\d\d:\d\d:\d\d\.\d+ )?(?P<side>[<>]) ?(?P<text>.*)", re.DOTALL)
+# With -o, curl draws a progress meter, and goes on behind it without a new line.
+_CURL = re.compile(
+    rb"(?:\r[ 0-9.:kMGTP-]++)*+(?:\d\d:\d\d:\d\d\.\d+ )?(?P<side>[<>]) ?(?P<text>.*)", re.DOTALL
+)
 _CURL_NOTE = re.compile(rb"(?:\d\d:\d\d:\d\d\.\d+ )?\* ")
 _SUPPRESSED = re.compile(rb"\(?\s*logging suppressed", re.IGNORECASE)
 _CONNECTED = re.compile(rb"Connected to pop3s?://", re.IGNORECASE)

@@ -170,6 +170,17 @@ def test_what_a_log_leaves_out_is_a_gap_and_framing_goes_on(name: str) -> None:
     assert of(records, SessionEnd)[0].summary.findings == 0
 
 
+@pytest.mark.parametrize("mark", [b"> RETR 1", b"< +OK", b"> CAPA"])
+@pytest.mark.parametrize("time", [b"", b"14:02:11.123456 "])
+def test_curls_progress_meter_hides_no_line(mark: bytes, time: bytes, tmp_path: Path) -> None:
+    meter = b"\r  0  308k   12  1.2M    0     0      0      0 --:--:--  0:00:01 --:--:--     0"
+    log = (IMPORTS / "curl.log").read_bytes()
+    assert mark in log
+    (tmp_path / "log").write_bytes(log.replace(mark, meter + meter + time + mark))
+    told = [record.wire for record in of(captures.read(str(tmp_path / "log")), CommandRecord)]
+    assert told == [record.wire for record in of(read("curl.log"), CommandRecord)]
+
+
 def test_times_and_ends_are_those_of_the_log() -> None:
     times = [f"{record.timestamp:%S.%f}" for record in of(read("mailkit-times.log"), CommandRecord)]
     assert times == ["46.223456", "46.423456", "46.623456"]
